@@ -1,0 +1,1 @@
+"""ROOM 1: the normalized model. Values only: no wire format, no I/O, no clock."""

@@ -1,0 +1,67 @@
+"""The small values every other canon module is made of: JSON, paths, losses, facts.
+
+Never: a protocol's name for anything. Source: RFC 8259 (JSON), RFC 6901 (pointers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
+
+type Extras = Mapping[str, Json]
+"""Wire keys that canon has no field for, as they were read. They belong to the dialect of the
+request or response that holds them; another dialect's encoder reports them as losses."""
+
+NO_EXTRAS: Extras = MappingProxyType({})
+
+type Path = tuple[str | int, ...]
+"""Where a value stood in the original JSON body; `()` = it was not read from one."""
+
+
+def pointer(path: Path) -> str:
+    """`/messages/3/content` for `("messages", 3, "content")` (RFC 6901)."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One feature that did not survive a translation or an edit.
+
+    feature: dotted name from the feature list (`sampling.top_k`, `part.audio`);
+    path: JSON pointer in the source, empty if it has no single place;
+    target: dialect name; how: `dropped` (gone) or `adapted` (carried in another form);
+    say: one short clause for a person, empty when the feature's name says it all.
+    """
+
+    feature: str
+    path: str
+    target: str
+    how: Literal["dropped", "adapted"] = "dropped"
+    say: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is peculiar to one provider of a protocol; a row of data, never a branch on its name.
+
+    max_tokens_field: where the chat dialect puts the output limit;
+    max_tokens_default: sent where the protocol requires a limit and the client gave none;
+    system_role: `system` or `developer`, the chat dialect's role for instructions;
+    reasoning_field: the chat dialect's field for reasoning text in messages;
+    stream_usage: whether the chat dialect's `stream_options.include_usage` is understood;
+    extras: further facts by name, for one dialect's own use.
+    """
+
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    max_tokens_default: int = 8192
+    system_role: Literal["system", "developer"] = "system"
+    reasoning_field: str = "reasoning_content"
+    stream_usage: bool = True
+    extras: Extras = NO_EXTRAS
+
+
+DEFAULT_FACTS = Facts()

@@ -1,0 +1,1 @@
+"""ROOM 2: wire protocols, sans-io: bytes <-> canon."""
