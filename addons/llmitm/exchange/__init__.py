@@ -1,0 +1,1 @@
+"""ROOM 5: one request/response pair from open to close."""

@@ -1,0 +1,132 @@
+"""What can go wrong with one attempt, and what the client is told about it.
+
+A failure before any content may lead to another attempt; which ones may is `is_retryable`.
+Source of status meanings: RFC 9110; 529 is Anthropic's "overloaded".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+from typing import Literal
+
+from llmitm.canon.events import Fault, FaultKind
+from llmitm.exchange.wire import Headers, header
+
+type FailureKind = Literal["connect", "certificate", "timeout", "broken", "status", "fault", "wire"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One attempt's end without an answer.
+
+    status, headers, body: the provider's response where there was one (`status`, `fault`);
+    fault: the error it told, where it could be read.
+    """
+
+    kind: FailureKind
+    message: str
+    status: int = 0
+    headers: Headers = ()
+    body: bytes = b""
+    fault: Fault | None = None
+
+
+_BY_KIND: Mapping[FailureKind, tuple[int, FaultKind, str]] = MappingProxyType(
+    {
+        "connect": (502, "unavailable", "provider_unreachable"),
+        "certificate": (502, "unavailable", "provider_certificate"),
+        "timeout": (504, "timeout", "provider_timeout"),
+        "broken": (502, "unavailable", "provider_broke_off"),
+        "wire": (502, "server", "provider_wire"),
+        "status": (502, "server", "provider_error"),
+        "fault": (502, "server", "provider_error"),
+    }
+)
+
+_KIND_BY_STATUS: Mapping[int, FaultKind] = MappingProxyType(
+    {
+        400: "invalid_request",
+        401: "authentication",
+        402: "billing",
+        403: "permission",
+        404: "not_found",
+        408: "timeout",
+        413: "too_large",
+        422: "invalid_request",
+        429: "rate_limit",
+        500: "server",
+        502: "unavailable",
+        503: "unavailable",
+        504: "timeout",
+        529: "overloaded",
+    }
+)
+
+STATUS_BY_KIND: Mapping[FaultKind, int] = MappingProxyType(
+    {
+        "invalid_request": 400,
+        "authentication": 401,
+        "billing": 402,
+        "permission": 403,
+        "not_found": 404,
+        "too_large": 413,
+        "context_length": 400,
+        "rate_limit": 429,
+        "overloaded": 529,
+        "timeout": 504,
+        "unavailable": 503,
+        "server": 500,
+        "cannot_express": 422,
+    }
+)
+
+_RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
+_RETRYABLE_FAULTS = frozenset({"rate_limit", "overloaded", "timeout", "unavailable", "server"})
+
+
+def is_failure_status(status: int) -> bool:
+    """Whether this response status means: another provider might do better."""
+    return status in _RETRYABLE_STATUS or status >= 500
+
+
+def is_retryable(fault: Fault) -> bool:
+    """Whether an error told inside a 200 means: another provider might do better."""
+    return fault.kind in _RETRYABLE_FAULTS
+
+
+def fault_of(failure: Failure, now_s: float) -> Fault:
+    """The error as the client should be told, with a status and where known a delay.
+
+    now_s: Unix time, to turn a `Retry-After` date into seconds.
+    """
+    status, kind, code = _BY_KIND[failure.kind]
+    status = failure.status if failure.status >= 400 else status
+    fault = failure.fault
+    if fault is None:
+        if failure.status >= 400:
+            kind = _KIND_BY_STATUS.get(failure.status, kind)
+        fault = Fault(kind=kind, message=failure.message, code=code)
+    elif failure.status < 400:
+        status = STATUS_BY_KIND[fault.kind]
+    if fault.retry_after_s is None:
+        fault = replace(fault, retry_after_s=retry_after_s(failure.headers, now_s))
+    return replace(fault, status=fault.status or status)
+
+
+def retry_after_s(headers: Headers, now_s: float) -> float | None:
+    """Seconds until the provider wants to be asked again, None when it did not say."""
+    milliseconds = header(headers, "retry-after-ms")
+    value = header(headers, "retry-after")
+    try:
+        if milliseconds:
+            return max(float(milliseconds) / 1000, 0.0)
+        return max(float(value), 0.0) if value else None
+    except ValueError:
+        pass
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - now_s, 0.0)
+    except ValueError:
+        return None

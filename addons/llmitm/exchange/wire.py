@@ -1,0 +1,56 @@
+"""HTTP messages as plain values, and the few header operations an exchange needs.
+
+Header names compare without case; order and repetition are kept. Never: sockets, mitmproxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+type Headers = tuple[tuple[str, str], ...]
+
+CREDENTIAL_HEADERS = frozenset(
+    {"authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "proxy-authorization"}
+)
+"""Headers that prove who the client is; they never leave for another provider."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireRequest:
+    """A request as the client sent it. path: with query; body: as on the wire, still encoded."""
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireResponse:
+    """A whole response to hand to the client."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def header(headers: Iterable[tuple[str, str]], name: str) -> str:
+    """The first value of a header, empty when absent. name: lower case."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return ""
+
+
+def media_type(headers: Iterable[tuple[str, str]]) -> str:
+    """`text/event-stream` for `Text/Event-Stream; charset=utf-8`; empty when absent."""
+    return header(headers, "content-type").partition(";")[0].strip().lower()
+
+
+def query_of(path: str) -> str:
+    """The query of a path, without its `?`."""
+    return path.partition("?")[2]
