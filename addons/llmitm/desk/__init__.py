@@ -1,0 +1,1 @@
+"""ROOM 7: what an operator sees."""

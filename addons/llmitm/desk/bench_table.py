@@ -1,0 +1,77 @@
+"""The bench's results as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One way and workload. ratio, cpu_ratio: to bare mitmdump's median and CPU in the same run;
+    event_us: microseconds per streamed event, None for whole answers; None = not measured."""
+
+    way: str
+    workload: str
+    requests: int
+    p50_ms: float
+    p99_ms: float
+    per_s: float
+    ttfb_ms: float
+    event_us: float | None
+    cpu_ms: float | None
+    ratio: float
+    cpu_ratio: float | None
+
+    def row(self) -> dict[str, object]:
+        """As JSON, rounded to what was measured."""
+        return {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def bench_table(report: Mapping[str, Any]) -> RenderableType:
+    """The table, the memory line, and where it was measured."""
+    table = Table(title=f"{report['date']}, {report['machine']}, {report['rounds']} rounds")
+    for name in ("workload", "way"):
+        table.add_column(name)
+    for name in ("p50 ms", "p99 ms", "req/s", "ttfb ms", "µs/event", "cpu ms", "× bare", "× cpu"):
+        table.add_column(name, justify="right")
+    workload = ""
+    for row in report["results"]:
+        if workload and row["workload"] != workload:
+            table.add_section()
+        workload = row["workload"]
+        table.add_row(
+            workload,
+            row["way"],
+            *(
+                _number(row[name])
+                for name in ("p50_ms", "p99_ms", "per_s", "ttfb_ms", "event_us", "cpu_ms")
+            ),
+            _number(row["ratio"]),
+            _number(row["cpu_ratio"]),
+        )
+    lines: list[RenderableType] = [table]
+    memory = report["memory"]
+    if memory:
+        lines.append(
+            Text(
+                f"memory: {memory['growth_mb']} MB more after {memory['exchanges']} exchanges "
+                f"({memory['before_mb']} → {memory['after_mb']} MB)"
+            )
+        )
+    lines.append(Text("resident: " + ", ".join(f"{k} {v} MB" for k, v in report["rss_mb"].items())))
+    return Group(*lines)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.2f}"
