@@ -1,0 +1,238 @@
+"""How an edited request keeps its own bytes: only the touched JSON values are replaced.
+
+`patch_request` finds the edits that lead from one `Request` to another, `splice` makes them.
+Never: re-serializes what was not touched, knows a protocol (that is the `PatchTable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from llmitm.canon.parts import Part, Text
+from llmitm.canon.request import Message, Request, Tool
+from llmitm.canon.values import NO_EXTRAS, Facts, Json, Loss, Path
+from llmitm.dialects.contract import Encoded
+from llmitm.dialects.splicing import Edit, splice
+
+__all__ = ["Edit", "PatchTable", "patch_request", "splice"]
+
+_LISTS = ("dialect", "messages", "instructions", "tools", "extras")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchTable:
+    """Where one protocol keeps what canon names, and how its pieces are written.
+
+    scalars: canon attribute (`model`, `sampling.temperature`, `reasoning` or `reasoning.effort`)
+    -> JSON path; an attribute without a row cannot be patched. A row `instructions` serves
+    changes of them that are more than new text in its old place.
+    messages, tools: the arrays; encode_message: the wire elements of a changed or new message;
+    encode_tool, encode_part: the object of a changed or new tool, of a changed part with `at`
+    (a changed Text just sets the string at its `at`), None = cannot be written by itself;
+    encode_scalar: (attribute, request) -> what to write, None = delete the key;
+    extras: where `Request.extras` are keys of, None = they cannot be patched;
+    losses: what the encoders above could not carry. They may append to it while they run; then
+    the table must be made anew for every call.
+    """
+
+    scalars: Mapping[str, Path]
+    messages: Path
+    tools: Path
+    encode_message: Callable[[Message, Facts], list[Json]]
+    encode_tool: Callable[[Tool], Json | None]
+    encode_part: Callable[[Part], Json | None]
+    encode_scalar: Callable[[str, Request], Json]
+    extras: Path | None = ()
+    losses: Sequence[Loss] = ()
+
+
+class _NoEdit(Exception):
+    """A difference has no edit; never leaves the module."""
+
+
+def patch_request(
+    original: bytes, before: Request, after: Request, facts: Facts, table: PatchTable
+) -> Encoded | None:
+    """The original body changed only where `after` differs from `before`.
+
+    before: what `original` decodes to, with its `at`s; after: an edited copy of it.
+    None if any difference has no edit; the caller then encodes the whole request.
+    """
+    try:
+        text = original.decode()
+        edits = _edits(before, after, facts, table)
+    except (_NoEdit, UnicodeDecodeError):
+        return None
+    patched = splice(text, edits)
+    if patched is None:
+        return None
+    return Encoded(patched.encode() if edits else original, tuple(table.losses))
+
+
+def _edits(before: Request, after: Request, facts: Facts, table: PatchTable) -> list[Edit]:
+    if before.dialect != after.dialect:
+        raise _NoEdit
+    edits: list[Edit] = []
+    for item in fields(before):
+        if item.name not in _LISTS:
+            old, new = getattr(before, item.name), getattr(after, item.name)
+            _scalar_edits(item.name, (old, new), after, table, edits)
+    if before.extras != after.extras:
+        _extras_edits(before, after, table.extras, edits)
+    _instructions_edits(before, after, table, edits)
+    _message_edits(before, after, facts, table, edits)
+    _tool_edits(before, after, table, edits)
+    return edits
+
+
+def _scalar_edits(
+    name: str, pair: tuple[object, object], after: Request, table: PatchTable, edits: list[Edit]
+) -> None:
+    old, new = pair
+    if old is new or old == new:
+        return
+    path = table.scalars.get(name)
+    if path is not None:
+        value = table.encode_scalar(name, after)
+        edits.append(Edit("delete", path) if value is None else Edit("set", path, value))
+        return
+    shape = new if old is None else old
+    if not is_dataclass(shape):
+        raise _NoEdit
+    for item in fields(shape):
+        # What is missing on one side counts as not said there.
+        absent: Any = NO_EXTRAS if item.name == "extras" else None
+        below = (getattr(old, item.name, absent), getattr(new, item.name, absent))
+        _scalar_edits(f"{name}.{item.name}", below, after, table, edits)
+
+
+def _extras_edits(before: Request, after: Request, prefix: Path | None, edits: list[Edit]) -> None:
+    if prefix is None:
+        raise _NoEdit
+    old, new = before.extras, after.extras
+    edits += [Edit("delete", (*prefix, key)) for key in old if key not in new]
+    edits += [
+        Edit("set", (*prefix, key), new[key])
+        for key in new
+        if key not in old or old[key] != new[key]
+    ]
+
+
+def _instructions_edits(
+    before: Request, after: Request, table: PatchTable, edits: list[Edit]
+) -> None:
+    if before.instructions == after.instructions:
+        return
+    inside = _part_edits(before.instructions, after.instructions, table)
+    if inside is None:
+        _scalar_edits(
+            "instructions", (before.instructions, after.instructions), after, table, edits
+        )
+    else:
+        edits += inside
+
+
+def _part_edits(
+    old: tuple[Part, ...], new: tuple[Part, ...], table: PatchTable
+) -> list[Edit] | None:
+    """Edits of parts in their places; None if the list itself changed."""
+    if len(old) != len(new):
+        return None
+    edits: list[Edit] = []
+    for was, now in zip(old, new, strict=True):
+        if was == now:
+            continue
+        if not was.at or was.at != now.at or type(was) is not type(now):
+            return None
+        if isinstance(was, Text) and isinstance(now, Text):
+            if replace(was, text=now.text) != now:
+                return None
+            edits.append(Edit("set", was.at, now.text))
+            continue
+        value = table.encode_part(now)
+        if value is None:
+            return None
+        edits.append(Edit("set", was.at, value))
+    return edits
+
+
+def _message_edits(
+    before: Request, after: Request, facts: Facts, table: PatchTable, edits: list[Edit]
+) -> None:
+    def changed(was: Message, now: Message) -> list[Edit]:
+        inside = None
+        if (was.role, was.name, was.extras) == (now.role, now.name, now.extras):
+            inside = _part_edits(was.parts, now.parts, table)
+        if inside is not None:
+            return inside
+        elements = table.encode_message(now, facts)
+        if len(elements) == 1:
+            return [Edit("set", was.at, elements[0])]
+        return [*(Edit("insert", was.at, e) for e in elements), Edit("delete", was.at)]
+
+    def made(new: Message) -> list[Json]:
+        return table.encode_message(new, facts)
+
+    edits += _aligned(before.messages, after.messages, table.messages, changed, made)
+
+
+def _tool_edits(before: Request, after: Request, table: PatchTable, edits: list[Edit]) -> None:
+    def written(tool: Tool) -> Json:
+        value = table.encode_tool(tool)
+        if value is None:
+            raise _NoEdit
+        return value
+
+    if before.tools and not after.tools:
+        edits.append(Edit("delete", table.tools))
+        return
+    edits += _aligned(
+        before.tools,
+        after.tools,
+        table.tools,
+        lambda was, now: [Edit("set", was.at, written(now))],
+        lambda new: [written(new)],
+    )
+
+
+def _aligned[T: (Message, Tool)](
+    old: tuple[T, ...],
+    new: tuple[T, ...],
+    array: Path,
+    changed: Callable[[T, T], list[Edit]],
+    made: Callable[[T], list[Json]],
+) -> list[Edit]:
+    """Edits that turn one list into the other; elements are the same if their `at` is."""
+    if old == new:
+        return []
+    places = {item.at: place for place, item in enumerate(old) if item.at}
+    if len(places) != len(old):
+        raise _NoEdit
+    edits: list[Edit] = []
+    last = -1
+    for item in new:
+        place = places.get(item.at, -1)
+        if place > last:
+            edits += [Edit("delete", gone.at) for gone in old[last + 1 : place]]
+            if old[place] != item:
+                edits += changed(old[place], item)
+            last = place
+        else:
+            spot = _spot(old, last + 1, array)
+            edits += [Edit("insert", spot, value) for value in made(item)]
+    edits += [Edit("delete", gone.at) for gone in old[last + 1 :]]
+    return edits
+
+
+def _spot[T: (Message, Tool)](old: tuple[T, ...], place: int, array: Path) -> Path:
+    """The path before which a new element goes that follows the first `place` old ones."""
+    if place < len(old):
+        return old[place].at
+    if not old:
+        return (*array, 0)
+    *way, index = old[-1].at
+    if not isinstance(index, int):
+        raise _NoEdit
+    return (*way, index + 1)
