@@ -1,0 +1,55 @@
+"""What all exchanges share, and how a client's request is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from llmitm.canon.request import Request
+from llmitm.dialects.contract import Dialect
+from llmitm.errors import ClientWireError
+from llmitm.exchange import codings, lanes
+from llmitm.exchange.lanes import Incoming
+from llmitm.exchange.pipeline import Pipeline
+from llmitm.exchange.wire import Headers, WireRequest
+from llmitm.ruleset.matching import Endpoint
+from llmitm.ruleset.ruleset import Ruleset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What all exchanges share. clock: monotonic seconds; now: Unix seconds."""
+
+    ruleset: Ruleset
+    dialects: Mapping[str, Dialect]
+    pipeline: Pipeline
+    clock: Callable[[], float]
+    now: Callable[[], float]
+    client_of: Callable[[Headers], str]
+
+
+def read(house: House, endpoint: Endpoint, wire: WireRequest, notes: list[str]) -> Incoming:
+    """The request as far as it can be understood; what cannot is noted, never raised."""
+    coding = lanes.request_coding(wire)
+    body, request = wire.body, None
+    try:
+        if coding:
+            body = codings.decode(
+                wire.body, coding, house.ruleset.routes.limits.max_decompressed_bytes
+            )
+        request = house.dialects[endpoint.protocol].decode_request(body)
+        request = _completed(request, endpoint)
+    except codings.CodingError as error:
+        notes.append(f"request body: {error}")
+    except ClientWireError as error:
+        notes.append(f"request not understood: {error}")
+    return Incoming(wire=wire, endpoint=endpoint, body=body, coding=coding, request=request)
+
+
+def _completed(request: Request, endpoint: Endpoint) -> Request:
+    """The request with what its protocol keeps in the path."""
+    if endpoint.model and not request.model:
+        request = replace(request, model=endpoint.model)
+    if endpoint.stream and not request.stream:
+        request = replace(request, stream=True)
+    return request

@@ -1,0 +1,67 @@
+"""Counts an answer while it passes: first content, usage, finish reasons, tool names, faults.
+
+Keeps no text, so that a long answer costs no memory. Takes events, never bytes.
+"""
+
+from __future__ import annotations
+
+from llmitm.canon.events import (
+    End,
+    Event,
+    Fault,
+    Finish,
+    PartDelta,
+    PartStart,
+    Start,
+    Usage,
+)
+from llmitm.canon.fold import merge_usage
+from llmitm.canon.parts import ToolCall
+
+_MOST_TOOL_CALLS = 64
+
+
+class Meter:
+    """What is known of one answer so far. Times are seconds on the clock of `now_s`."""
+
+    def __init__(self) -> None:
+        self.model = ""
+        self.response_id = ""
+        self.first_content_s: float | None = None
+        self.usage: Usage | None = None
+        self.finish = ""
+        self.fault: Fault | None = None
+        self.ended = False
+        self.events = 0
+        self.tool_calls: list[str] = []
+
+    def feed(self, event: Event, now_s: float) -> None:
+        """Takes one event that the provider sent."""
+        self.events += 1
+        if isinstance(event, PartDelta):
+            if self.first_content_s is None:
+                self.first_content_s = now_s
+        elif isinstance(event, PartStart):
+            self._part_start(event, now_s)
+        elif isinstance(event, Usage):
+            self.usage = merge_usage(self.usage, event)
+        elif isinstance(event, Finish):
+            self.finish = self.finish or event.reason
+        elif isinstance(event, Start):
+            self.model = self.model or event.model
+            self.response_id = self.response_id or event.id
+        elif isinstance(event, Fault):
+            self.fault = self.fault or event
+        elif isinstance(event, End):
+            self.ended = True
+
+    def _part_start(self, event: PartStart, now_s: float) -> None:
+        if self.first_content_s is None:
+            self.first_content_s = now_s
+        if isinstance(event.part, ToolCall) and len(self.tool_calls) < _MOST_TOOL_CALLS:
+            self.tool_calls.append(event.part.name)
+
+
+def is_content(event: Event) -> bool:
+    """Whether this event is the answer itself: after it no other provider may be asked."""
+    return isinstance(event, PartStart | PartDelta | Finish | End)

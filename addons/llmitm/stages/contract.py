@@ -1,0 +1,166 @@
+"""What a policy is: a `Stage`, the `Turn` it is told about, and the effects it may ask for.
+
+A stage overrides the hooks it needs; which ones it overrides decides what is buffered: a turn
+streams unless one of its stages overrides `on_response`. Effects are values; only the mitm room
+performs them. A stage keeps no state of a turn in itself: what it must remember lives in
+`Turn.memory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmitm.canon.events import Event, Fault, Usage
+from llmitm.canon.request import Request
+from llmitm.canon.response import Response
+from llmitm.canon.values import Loss
+from llmitm.ruleset.selectors import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forward:
+    """Goes on. request: the edited one, None = unchanged; targets: where to, in order of trial,
+    empty = where the client sent it; comment: a line for the operator's flow list."""
+
+    request: Request | None = None
+    targets: tuple[Target, ...] = ()
+    comment: str | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """llmitm answers in place of the provider."""
+
+    response: Response
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse:
+    """The client gets this error in its own protocol. `fault.status` must be set."""
+
+    fault: Fault
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Waits for an operator; `timeout_s` later the `default` effect happens."""
+
+    reason: str
+    timeout_s: float
+    default: Forward | Refuse
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """The answer is thrown away and the model asked again with this request."""
+
+    request: Request
+    why: str = ""
+
+
+type RequestEffect = Forward | Answer | Refuse | Hold
+type ResponseEffect = Forward | Answer | Refuse | Hold | Retry
+
+FORWARD = Forward()
+"""Nothing to do: goes on as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What one stage decided: effect is the effect's class name, cost in microseconds."""
+
+    stage: str
+    effect: str
+    why: str
+    cost_us: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """What a stage may know of one exchange.
+
+    id: ours; provider, protocol: where the client sent it and how it speaks; client: name from
+    `rules/clients.yaml`, empty when unknown; model: as the client wrote it;
+    memory: stage name -> whatever that stage keeps for this exchange.
+    """
+
+    id: str
+    provider: str
+    protocol: str
+    client: str
+    model: str
+    started_s: float
+    memory: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One finished exchange, for people and for the record.
+
+    target: `provider:model` that answered, empty when none did; lane: `verbatim`, `patch`,
+    `translate` or `local`; status: what the client got; ttft_s: first content after the
+    request was read, None = no content; ended: False when the answer broke off;
+    tool_calls: names in order; error: the failure's short form, empty = none; attempts: how often a
+    provider was asked; notes: what was unusual (undecodable body, unknown path).
+    """
+
+    id: str
+    provider: str
+    protocol: str
+    client: str
+    model: str
+    target: str
+    lane: str
+    stream: bool
+    status: int
+    started_s: float
+    duration_s: float
+    ttft_s: float | None
+    usage: Usage | None
+    finish: str
+    tool_calls: tuple[str, ...]
+    error: str
+    ended: bool
+    attempts: int
+    losses: tuple[Loss, ...]
+    notes: tuple[str, ...]
+    trace: tuple[Trace, ...]
+    request_bytes: int
+    response_bytes: int
+
+
+class Stage:
+    """A policy. Every hook's default does nothing and costs nothing: it is never called."""
+
+    name: str = ""
+
+    def on_request(self, turn: Turn, request: Request) -> RequestEffect:
+        """What happens to the request."""
+        return FORWARD
+
+    def on_unreadable(self, turn: Turn, why: str) -> Forward | Refuse:
+        """What happens to a request that could not be read: on as it is, or refused."""
+        return FORWARD
+
+    def on_event(self, turn: Turn, event: Event) -> Sequence[Event]:
+        """The events that take this one's place, in order; `(event,)` to leave it."""
+        return (event,)
+
+    def on_response(self, turn: Turn, response: Response) -> ResponseEffect:
+        """What happens to the whole answer. Overriding this buffers the turn."""
+        return FORWARD
+
+    def on_close(self, turn: Turn, account: Account) -> str | None:
+        """The exchange is over: a line for the operator's flow list, None = none."""
+        return None
+
+
+def overrides(stage: Stage, hook: str) -> bool:
+    """Whether this stage has its own version of the hook."""
+    return getattr(type(stage), hook) is not getattr(Stage, hook)
