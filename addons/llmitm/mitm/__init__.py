@@ -1,0 +1,1 @@
+"""ROOM 9: the only room that knows mitmproxy, sockets, clocks and tasks."""

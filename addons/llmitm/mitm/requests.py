@@ -1,0 +1,89 @@
+"""Between mitmproxy's flows and the plain HTTP values of the exchange room."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from mitmproxy import http
+
+from llmitm.exchange.lanes import Outgoing
+from llmitm.exchange.wire import Headers, WireRequest
+
+
+def wire_request(flow: http.HTTPFlow) -> WireRequest:
+    """The client's request as a value."""
+    request = flow.request
+    return WireRequest(
+        method=request.method,
+        scheme=request.scheme,
+        host=client_host(flow),
+        port=request.port,
+        path=request.path,
+        headers=tuple(request.headers.items(multi=True)),
+        body=request.raw_content or b"",
+    )
+
+
+def client_host(flow: http.HTTPFlow) -> str:
+    """The name the client meant: where only an address is known (transparent modes), its SNI."""
+    host = flow.request.host
+    try:
+        ip_address(host)
+    except ValueError:
+        return host
+    return flow.client_conn.sni or host
+
+
+def aim(flow: http.HTTPFlow, outgoing: Outgoing, original: WireRequest) -> None:
+    """Makes `flow.request` the outgoing request. Values that stay are not touched at all."""
+    request = flow.request
+    if outgoing.headers is not None:
+        fresh = http_headers(outgoing.headers)
+        if "host" in request.headers:
+            fresh["host"] = request.headers["host"]
+        request.headers = fresh
+    elif request.headers.fields != http_headers(original.headers).fields and outgoing.body is None:
+        request.headers = http_headers(original.headers)
+    if outgoing.body is not None:
+        request.raw_content = outgoing.body
+        request.headers["content-length"] = str(len(outgoing.body))
+        request.headers.pop("transfer-encoding", None)
+    elif request.raw_content != original.body:
+        request.raw_content = original.body
+    aim_at(flow, outgoing.scheme, outgoing.host, outgoing.port, outgoing.path)
+
+
+def aim_at(flow: http.HTTPFlow, scheme: str, host: str, port: int, path: str) -> None:
+    """Sends the request there. mitmproxy's setters keep Host header and authority right."""
+    request = flow.request
+    if request.scheme != scheme:
+        request.scheme = scheme
+    if request.port != port:
+        request.port = port
+    if host not in (request.host, client_host(flow)):
+        request.host = host
+    if request.path != path:
+        request.path = path
+
+
+def http_headers(headers: Headers) -> http.Headers:
+    """mitmproxy's form of a header list."""
+    return http.Headers(
+        [
+            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+            for name, value in headers
+        ]
+    )
+
+
+def header_list(headers: http.Headers | None) -> Headers:
+    """Our form of mitmproxy's headers."""
+    return tuple(headers.items(multi=True)) if headers is not None else ()
+
+
+def http_response(status: int, headers: Headers, body: bytes) -> http.Response:
+    """A whole response with its content-length."""
+    response = http.Response.make(status, b"", http_headers(headers))
+    response.raw_content = body
+    response.headers["content-length"] = str(len(body))
+    return response

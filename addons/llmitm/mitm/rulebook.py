@@ -1,0 +1,109 @@
+"""Loads the rules when mitmproxy starts and whenever the option changes, and builds the house.
+
+A bad rule file stops the start (or keeps the rules in force on a later change) with file, line and
+what is allowed. Sets the defaults that llmitm needs from mitmproxy: loopback, lazy connections.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from mitmproxy import ctx, exceptions
+from mitmproxy.addonmanager import Loader
+
+from llmitm.dialects.catalog import DIALECTS
+from llmitm.errors import RuleError
+from llmitm.exchange.house import House
+from llmitm.exchange.pipeline import Pipeline, Step
+from llmitm.exchange.wire import Headers
+from llmitm.ruleset.clients import ClientsFile
+from llmitm.ruleset.loading import load
+from llmitm.ruleset.ruleset import Ruleset
+from llmitm.stages.announce import Announce
+from llmitm.stages.contract import Stage
+from llmitm.stages.route import Route
+
+
+class Rulebook:
+    """The addon that owns the house, which is there from the first configure on."""
+
+    def __init__(self, *, observe: bool = False, environ: Mapping[str, str] = os.environ) -> None:
+        self._observe = observe
+        self._environ = environ
+        self._house: House | None = None
+
+    def house(self) -> House:
+        """What all exchanges share. (Not a property: mitmproxy reads every one while loading.)"""
+        if self._house is None:
+            raise exceptions.OptionsError("llmitm: the rules are not loaded yet")
+        return self._house
+
+    def load(self, loader: Loader) -> None:
+        """Options, and the defaults llmitm needs."""
+        loader.add_option(
+            "llm_rules", str, "", "Folder of rule files laid over the shipped ones, file by file."
+        )
+        loader.add_option(
+            "llm_observe",
+            bool,
+            self._observe,
+            "Only watch and record: no routing, no edits, everything verbatim.",
+        )
+        # Everything a session leaves behind may hold keys and prompts.
+        os.umask(0o077)
+        if not ctx.options.listen_host:
+            ctx.options.update(listen_host="127.0.0.1")
+        if ctx.options.connection_strategy == "eager":
+            ctx.options.update(connection_strategy="lazy")
+
+    def running(self) -> None:
+        """Moves servers that listen already: mitmproxy loads scripts after it has begun to."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        hosts = {address[0] for address in proxyserver.listen_addrs()} if proxyserver else set()
+        if ctx.options.listen_host == "127.0.0.1" and hosts & {"0.0.0.0", "::"}:  # noqa: S104
+            ctx.options.update(server=False)
+            ctx.options.update(server=True)
+
+    def configure(self, updated: set[str]) -> None:
+        """Checks what would defeat llmitm and loads the rules."""
+        if "stream_large_bodies" in updated and ctx.options.stream_large_bodies:
+            raise exceptions.OptionsError(
+                "llmitm: stream_large_bodies sends request bodies on before any policy has seen "
+                "them; unset it (--set stream_large_bodies=)"
+            )
+        if self._house is None or updated & {"llm_rules", "llm_observe"}:
+            try:
+                ruleset = load(ctx.options.llm_rules, self._environ)
+            except RuleError as error:
+                raise exceptions.OptionsError(f"llmitm: {error}") from error
+            self._house = build_house(ruleset, observe=ctx.options.llm_observe)
+
+
+def build_house(ruleset: Ruleset, *, observe: bool) -> House:
+    """The house these rules describe. observe: only the stages that change nothing."""
+    return House(
+        ruleset=ruleset,
+        dialects=DIALECTS,
+        pipeline=Pipeline(_steps(ruleset, observe=observe), time.perf_counter),
+        clock=time.monotonic,
+        now=time.time,
+        client_of=partial(client_name, ruleset.clients),
+    )
+
+
+def _steps(ruleset: Ruleset, *, observe: bool) -> tuple[Step, ...]:
+    stages: Mapping[str, Stage] = {stage.name: stage for stage in (Route(ruleset), Announce())}
+    return tuple(
+        Step(stages[row.name], row.on_error)
+        for row in ruleset.pipeline.stages
+        if row.enabled and not (observe and row.name != Announce.name)
+    )
+
+
+def client_name(rows: ClientsFile, headers: Headers) -> str:
+    """Which known client sent these headers, empty for none."""
+    row = rows.recognise({name.lower(): value for name, value in headers})
+    return row.name if row is not None else ""

@@ -1,0 +1,83 @@
+"""A running proxy as tests see it: its URL, its CA, its journal."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import httpx2
+
+from llmitm.mitm.processes import Child, llmitm_proxy
+
+
+def trusting(ca: Path) -> ssl.SSLContext:
+    """A client's TLS context that trusts this CA alone."""
+    return ssl.create_default_context(cafile=ca)
+
+
+@dataclass
+class Proxied:
+    """A running proxy and its journal."""
+
+    proxy: Child
+    journal: Path
+    read: int = field(default=0)
+
+    @property
+    def url(self) -> str:
+        """The proxy's URL."""
+        return f"http://127.0.0.1:{self.proxy.port}"
+
+    def client(self, *, http2: bool = False, timeout: float = 30) -> httpx.Client:
+        """An HTTP client behind the proxy that trusts its CA."""
+        return httpx.Client(
+            proxy=self.url, verify=trusting(self.proxy.ca), http2=http2, timeout=timeout
+        )
+
+    def sdk_client(self) -> httpx2.Client:
+        """The same for the SDKs, which bring their own copy of the library."""
+        return httpx2.Client(proxy=self.url, verify=trusting(self.proxy.ca), timeout=30)
+
+    def rows(self, count: int = 1) -> list[dict[str, Any]]:
+        """The next `count` rows of the journal; a row is written just after its answer ended."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+            if len(lines) >= self.read + count:
+                rows = [json.loads(line) for line in lines[self.read : self.read + count]]
+                self.read += count
+                return rows
+            time.sleep(0.005)
+        raise AssertionError(f"the journal has no {count} new rows")
+
+    def skip(self) -> None:
+        """Forgets rows written so far."""
+        self.read = len(self.journal.read_text().splitlines()) if self.journal.exists() else 0
+
+
+class Server(Protocol):
+    """What the proxy sends to in place of every provider."""
+
+    port: int
+    ca: Path
+
+
+@contextmanager
+def behind(
+    folder: Path,
+    server: Server,
+    settings: Sequence[str] = (),
+    variables: Mapping[str, str] | None = None,
+) -> Generator[Proxied]:
+    """A proxy of its own whose providers are all `server`."""
+    journal = folder / "journal.jsonl"
+    child = Child(0, server.port, server.ca)
+    with llmitm_proxy(folder, child, [f"llm_journal={journal}", *settings], variables) as proxy:
+        yield Proxied(proxy, journal)
