@@ -1,0 +1,92 @@
+"""The tables of the README, made from the code. `python tests/docs_tables.py` refreshes them."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from mitmproxy import options
+from mitmproxy.master import Master
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "addons"))
+
+from llmitm.mitm.addons import addons  # noqa: E402
+from llmitm.mitm.console import commands  # noqa: E402
+from llmitm.ruleset.showing import describe_fields  # noqa: E402
+
+README = ROOT / "README.md"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def command_table() -> str:
+    """The subcommands of `llmitm`."""
+    rows = [[f"`llmitm {row.name}`", row.say] for row in commands()]
+    return table(["command", "what it does"], rows)
+
+
+def option_table() -> str:
+    """Our options and commands inside mitmproxy."""
+    plain = Master(options.Options(), with_termlog=False)
+    before = set(plain.options.keys()), set(plain.commands.commands)
+    ours = Master(options.Options(), with_termlog=False)
+    ours.addons.add(*addons())
+    rows = [
+        [f"`{name}`", f"option, {_default(value.default)}", value.help]
+        for name, value in sorted(ours.options.items())
+        if name not in before[0]
+    ]
+    rows += [
+        [f"`{name}`", "command", (value.help or "").strip()]
+        for name, value in sorted(ours.commands.commands.items())
+        if name not in before[1]
+    ]
+    return table(["name", "kind, default", "meaning"], rows)
+
+
+def _default(value: object) -> str:
+    return {"": "empty", True: "true", False: "false"}.get(value, str(value))  # type: ignore[call-overload]
+
+
+def field_table() -> str:
+    """Every field of every rule file."""
+    rows = [
+        [f"`{row.file}`", f"`{row.field}`", row.type, row.default, row.doc]
+        for row in describe_fields()
+    ]
+    return table(["file", "field", "type", "default", "meaning"], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "commands": command_table,
+    "options": option_table,
+    "fields": field_table,
+}
+
+
+def region(name: str) -> re.Pattern[str]:
+    """The part of the README that holds a table."""
+    return re.compile(rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+
+def refreshed(text: str) -> str:
+    """The README with all tables as the code has them."""
+    for name, make in TABLES.items():
+        made = make()
+        text = region(name).sub(lambda found, made=made: f"{found[1]}{made}\n{found[3]}", text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")
