@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from mitmproxy import options
-from mitmproxy.master import Master
+from mitmproxy.tools.dump import DumpMaster
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "addons"))
@@ -38,9 +39,13 @@ def command_table() -> str:
 
 def option_table() -> str:
     """Our options and commands inside mitmproxy."""
-    plain = Master(options.Options(), with_termlog=False)
+    return asyncio.run(_option_table())
+
+
+async def _option_table() -> str:
+    plain = DumpMaster(options.Options(), with_termlog=False)
     before = set(plain.options.keys()), set(plain.commands.commands)
-    ours = Master(options.Options(), with_termlog=False)
+    ours = DumpMaster(options.Options(), with_termlog=False)
     ours.addons.add(*addons())
     rows = [
         [f"`{name}`", f"option, {_default(value.default)}", value.help]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -27,7 +28,7 @@ def split(data: bytes, cuts: list[int]) -> list[SseFrame]:
     splitter = SseSplitter()
     frames: list[SseFrame] = []
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         frames += splitter.feed(data[start:end])
     return frames + splitter.close()
 

@@ -8,11 +8,13 @@ import pytest
 
 from llmitm.canon.events import End, Event, Fault, Finish, PartDelta, Ping, Start
 from llmitm.canon.values import Loss
+from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Frame
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.pipeline import Pipeline, Step
-from llmitm.exchange.tap import Tap, WholeReader
+from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader
 from llmitm.stages.contract import Stage, Turn
+from recordings import load, needs_corpus
 
 WORDS: dict[bytes, tuple[Event, ...]] = {
     b"s": (Start("id"),),
@@ -204,3 +206,60 @@ def test_a_whole_body_is_decoded_at_its_end_unless_it_is_too_large() -> None:
     large.feed(b"abcd")
     large.feed(b"efgh")
     assert large.close() == ()
+
+
+RECORDED = {
+    "openai_chat": "openai-chat",
+    "openai_responses": "openai-responses",
+    "anthropic_messages": "anthropic-messages",
+    "gemini_generate": "gemini",
+}
+
+
+@needs_corpus
+@pytest.mark.parametrize("chunk", [7, 333, 1 << 20])
+@pytest.mark.parametrize("protocol", RECORDED)
+def test_skimming_counts_what_reading_counts(protocol: str, chunk: int) -> None:
+    dialect = DIALECTS[protocol]
+    streams = [
+        row["response_body"].encode()
+        for row in load(RECORDED[protocol])
+        if row["stream"] and row["response_body"].lstrip()[:1] not in ("[", "{")
+    ]
+    assert len(streams) > 50
+    for body in streams[:: 1 if chunk > 300 else 5]:
+        read = metered(StreamReader(dialect.stream_decoder("text/event-stream"), ""), body, chunk)
+        decoder = dialect.stream_decoder("text/event-stream")
+        assert metered(SkimReader(decoder, dialect.telling, ""), body, chunk) == read
+
+
+def metered(reader, body: bytes, chunk: int) -> tuple:
+    meter = Meter()
+    frames = [
+        frame for at in range(0, len(body), chunk) for frame in reader.feed(body[at : at + chunk])
+    ]
+    for frame in [*frames, *reader.close()]:
+        for event in frame.events:
+            meter.feed(event, 0.0)
+    return (
+        meter.usage,
+        meter.finish,
+        meter.tool_calls,
+        meter.fault,
+        meter.ended,
+        meter.model,
+        meter.response_id,
+    )
+
+
+def test_skimming_leaves_text_unread_and_loses_no_bytes() -> None:
+    dialect = DIALECTS["openai_chat"]
+    text = b'data: {"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}]}\n\n'
+    end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    reader = SkimReader(dialect.stream_decoder("text/event-stream"), dialect.telling, "")
+    assert reader.feed(text)
+    assert not [frame for _ in range(50) for frame in reader.feed(text)]
+    events = [event for frame in reader.feed(end[:-1]) for event in frame.events]
+    events += [event for frame in reader.close() for event in frame.events]
+    assert any(isinstance(event, Finish) for event in events)
+    assert any(isinstance(event, End) for event in events)

@@ -54,7 +54,11 @@ def test_base_url(environ: dict[str, str], openai: str, responses: str) -> None:
 @pytest.mark.parametrize(
     ("base", "path", "goes_to"),
     [
-        ("https://127.0.0.1:9/v1", "/v1/chat/completions", "https://127.0.0.1:9/v1/chat/completions"),
+        (
+            "https://127.0.0.1:9/v1",
+            "/v1/chat/completions",
+            "https://127.0.0.1:9/v1/chat/completions",
+        ),
         ("https://h/a/b", "/v1/chat/completions?x=%20y", "https://h/a/b/chat/completions?x=%20y"),
         ("https://h", "/v1/models", "https://h/models"),
         ("https://h/v2", "/dashboard", "https://h/dashboard"),  # outside the base: as it is
@@ -69,7 +73,9 @@ def test_redirect_of_the_client_s_own_call(base: str, path: str, goes_to: str) -
 
 
 def test_redirect_of_a_base_with_variables_needs_none_of_them() -> None:
-    rules = rules_with(VERTEX_API_BASE_URL="http://h:9/x", AZURE_API_BASE_URL="http://h:8/openai/v1")
+    rules = rules_with(
+        VERTEX_API_BASE_URL="http://h:9/x", AZURE_API_BASE_URL="http://h:8/openai/v1"
+    )
     path = "/v1/projects/p/locations/l/publishers/google/models/m:generateContent"
     assert rules.redirect("vertex", path) == f"http://h:9{path}"
     assert rules.redirect("azure", "/openai/v1/responses") == "http://h:8/openai/v1/responses"
@@ -252,7 +258,7 @@ SECRETS = {
 }
 
 
-def test_no_secret_in_anything_that_can_be_printed(write_rules) -> None:
+def test_what_is_hidden_is_nowhere_in_print(write_rules) -> None:
     mine = write_rules(
         "mine",
         providers="""\
@@ -286,7 +292,7 @@ providers:
     }
 
 
-def test_no_secret_in_a_fault(write_rules) -> None:
+def test_faults_do_not_quote_keys(write_rules) -> None:
     mine = write_rules(
         "mine",
         providers="providers: [{name: a, keys: {k: sk-secret}, headers: {h: [sk-secret]}}]",

@@ -111,12 +111,15 @@ def test_a_provider_is_named(form: Form, text: str, target: Target) -> None:
 @pytest.mark.parametrize("text", ["gpt-5", "openai/gpt-5", "vendor/openai:gpt-5"])
 def test_strict_needs_a_provider(text: str) -> None:
     bad = parse(text, "strict")
-    assert isinstance(bad, BadSelector) and "names no provider" in bad.say
+    assert isinstance(bad, BadSelector)
+    assert "names no provider" in bad.say
 
 
 def test_a_colon_in_the_query_names_nothing() -> None:
     target = parse("gpt-5?reasoning_effort=a:b", "rule")
-    assert isinstance(target, Target) and target.model == "gpt-5" and not target.provider
+    assert isinstance(target, Target)
+    assert target.model == "gpt-5"
+    assert not target.provider
 
 
 @pytest.mark.parametrize(
@@ -184,10 +187,13 @@ def test_annotations() -> None:
 
 def test_thinker_form_nests_one_composite() -> None:
     found = parse("[thinker]openai:t^openai:a|anthropic:b")
-    assert isinstance(found, Composite) and found.operator == "^"
+    assert isinstance(found, Composite)
+    assert found.operator == "^"
     thinker, executor = found.branches
-    assert isinstance(thinker, Target) and thinker.marks.thinker
-    assert isinstance(executor, Composite) and executor.operator == "|"
+    assert isinstance(thinker, Target)
+    assert thinker.marks.thinker
+    assert isinstance(executor, Composite)
+    assert executor.operator == "|"
 
 
 @pytest.mark.parametrize(

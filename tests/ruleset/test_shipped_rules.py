@@ -68,8 +68,23 @@ def test_base_url(name: str, base: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    "azure vertex github-copilot groq mistral deepseek xai together fireworks cerebras perplexity "
-    "moonshot qwen huggingface local".split(),
+    [
+        "azure",
+        "vertex",
+        "github-copilot",
+        "groq",
+        "mistral",
+        "deepseek",
+        "xai",
+        "together",
+        "fireworks",
+        "cerebras",
+        "perplexity",
+        "moonshot",
+        "qwen",
+        "huggingface",
+        "local",
+    ],
 )
 def test_further_providers_are_there(name: str) -> None:
     assert name in RULES.providers
@@ -200,7 +215,8 @@ def test_facts_of_a_family_lie_over_the_provider_s() -> None:
 
 def test_every_price_has_input_and_output() -> None:
     for row in RULES.models.prices:
-        assert row.input is not None and row.output is not None, row.name
+        assert row.input is not None, row.name
+        assert row.output is not None, row.name
         assert row.cache_read is None or row.cache_read < row.input <= row.output, row.name
 
 

@@ -7,6 +7,7 @@ values that a decoder made: what they cannot carry is a `Loss`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -102,7 +103,9 @@ class Dialect:
     patch_request: (original body, before, after, facts) -> the original with only the touched
     JSON paths changed, None when the change cannot be made that way;
     decode_response: any whole body, error bodies included -> the events a stream would give;
-    stream_decoder: media type -> decoder; encode_error: a whole error body.
+    stream_decoder: media type -> decoder; encode_error: a whole error body;
+    telling: found in every SSE frame that says more than "here is more text" (usage, finish, tool
+    calls, faults, starts and ends). Whoever only counts may leave the other frames unread.
     """
 
     name: str
@@ -114,3 +117,4 @@ class Dialect:
     stream_decoder: Callable[[str], StreamDecoder]
     stream_encoder: Callable[[Reply], StreamEncoder]
     encode_error: Callable[[Fault], bytes]
+    telling: re.Pattern[bytes]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n")
+_BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n|\n\r")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _LONGEST_TERMINATOR = 4
 
@@ -78,8 +78,13 @@ class SseSplitter:
 
 def parse_frame(raw: bytes) -> SseFrame:
     """The fields of one frame given with or without its terminator."""
-    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n") == len(raw) - 2:
-        return SseFrame(raw, "", raw[6:-2].rstrip(b"\r"))
+    if raw.startswith(b"data: "):
+        # What nearly every provider sends: one data line, ended by LF LF or CRLF CRLF.
+        ends = raw.find(b"\n")
+        if ends == len(raw) - 2 and raw.endswith(b"\n\n") and b"\r" not in raw:
+            return SseFrame(raw, "", raw[6:-2])
+        if ends == len(raw) - 3 and raw.endswith(b"\r\n\r\n") and raw.find(b"\r") == ends - 1:
+            return SseFrame(raw, "", raw[6:-4])
     event = ""
     data: list[bytes] = []
     for line in _LINE.split(raw):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from llmitm.canon.parts import Part, Text
+from llmitm.canon.parts import Part, Text, ToolResult
 from llmitm.canon.request import Message, Request, Tool
 from llmitm.canon.values import NO_EXTRAS, Facts, Json, Loss, Path
 from llmitm.dialects.contract import Encoded
@@ -151,6 +151,13 @@ def _part_edits(
                 return None
             edits.append(Edit("set", was.at, now.text))
             continue
+        if isinstance(was, ToolResult) and isinstance(now, ToolResult):
+            inside = None
+            if was.value is None and replace(was, parts=now.parts) == now:
+                inside = _part_edits(was.parts, now.parts, table)
+            if inside is not None:
+                edits += inside
+                continue
         value = table.encode_part(now)
         if value is None:
             return None

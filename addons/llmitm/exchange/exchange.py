@@ -24,7 +24,7 @@ from llmitm.exchange.house import House, read
 from llmitm.exchange.lanes import Incoming, Outgoing
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.pipeline import Decision
-from llmitm.exchange.tap import StreamReader, Tap, WholeReader, no_events
+from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader, no_events
 from llmitm.exchange.verdicts import Buffer, Pass
 from llmitm.exchange.wire import Headers, WireRequest, WireResponse, header, media_type, query_of
 from llmitm.ruleset.matching import Endpoint
@@ -218,15 +218,20 @@ class Exchange:
     def _verbatim_tap(self, headers: Headers, streamed: bool) -> Tap:
         assert self.outgoing is not None
         dialect = self.house.dialects[self.outgoing.protocol]
-        if streamed:
-            reader: StreamReader | WholeReader = self._stream_reader(headers)
+        edits = streamed and self.house.pipeline.edits_events and self.incoming.request is not None
+        coding = header(headers, "content-encoding")
+        reader: StreamReader | SkimReader | WholeReader
+        if streamed and (edits or media_type(headers) != "text/event-stream"):
+            reader = self._stream_reader(headers)
+        elif streamed:
+            decoder = dialect.stream_decoder("text/event-stream")
+            reader = SkimReader(decoder, dialect.telling, coding)
         else:
             reader = WholeReader(
                 dialect.decode_response if media_type(headers) == "application/json" else no_events,
-                header(headers, "content-encoding"),
+                coding,
                 self.house.ruleset.routes.limits.max_decompressed_bytes,
             )
-        edits = streamed and self.house.pipeline.edits_events and self.incoming.request is not None
         return Tap(
             reader=reader,
             meter=self.meter,

@@ -231,7 +231,8 @@ def _headers(
     }
     keys = ruleset.keys(provider)
     own_key = ruleset.key_variable(incoming.endpoint.provider)
-    if not keys and ruleset.key_variable(provider) == own_key:
+    same_host = ruleset.base(provider).host == ruleset.base(incoming.endpoint.provider).host
+    if not keys and same_host and ruleset.key_variable(provider) == own_key:
         # The same account under another name (`openai` and `openai-responses`).
         headers |= {
             name.lower(): value

@@ -7,6 +7,7 @@ that may catch `Exception`. Work is proportional to the chunk; nothing of the te
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -66,6 +67,50 @@ class StreamReader:
     def close(self) -> Sequence[Frame]:
         """What is left."""
         return self._decoder.close()
+
+
+class SkimReader:
+    """A streamed body that is only counted: after the first content, frames that tell nothing more
+    than "here is more text" are left unread. `feed` gives the frames that were read.
+
+    Complete frames go to the decoder as they are; a chunk costs one search, not a parse.
+    """
+
+    def __init__(self, decoder: StreamDecoder, telling: re.Pattern[bytes], coding: str) -> None:
+        self._decoder = decoder
+        self._telling = telling
+        self._watcher = Watcher(coding) if coding not in ("", "identity") else None
+        self._pending: list[bytes] = []
+        self._tail = b""
+        self._settled = False
+
+    def feed(self, data: bytes) -> Sequence[Frame]:
+        """The frames completed by this chunk, if any of them tells something."""
+        if self._watcher is not None:
+            data = self._watcher.feed(data)
+        window = self._tail + data
+        end = max(window.rfind(b"\n\n") + 2, window.rfind(b"\n\r\n") + 3)
+        if end < 3:
+            self._pending.append(data)
+            self._tail = window[-3:]
+            return ()
+        end -= len(self._tail)
+        pending, rest = self._pending, data[end:]
+        whole = b"".join((*pending, data[:end])) if pending else data[:end]
+        self._pending = [rest] if rest else []
+        self._tail = rest[-3:]
+        if self._settled and self._telling.search(whole) is None:
+            return ()
+        frames = self._decoder.feed(whole)
+        if not self._settled:
+            self._settled = any(is_content(event) for frame in frames for event in frame.events)
+        return frames
+
+    def close(self) -> Sequence[Frame]:
+        """What is left."""
+        rest = b"".join(self._pending)
+        self._pending = []
+        return [*(self._decoder.feed(rest) if rest else ()), *self._decoder.close()]
 
 
 class WholeReader:

@@ -191,7 +191,8 @@ class Intercept:
             flow.comment = " · ".join(lines)
         if account.error:
             log.warning("llmitm: %s", " · ".join(lines) or account.error)
-        ctx.master.addons.trigger(UpdateHook([flow]))
+        if ctx.master.addons.get("view") is not None:
+            ctx.master.addons.trigger(UpdateHook([flow]))
 
 
 def _keeps_bodies() -> bool:

@@ -1,6 +1,6 @@
 """Totals of a run: exchanges, models, tokens, time to first token, errors.
 
-Bounded whatever the traffic: models beyond a limit share one row, latencies fall into fixed buckets.
+Bounded whatever the traffic: models beyond a limit share one row, latencies fall into buckets.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from llmitm.dialects.anthropic_messages.response import (
     encode_response,
 )
 from llmitm.dialects.anthropic_messages.stream import stream_decoder
-from llmitm.dialects.anthropic_messages.tables import NAME
+from llmitm.dialects.anthropic_messages.tables import NAME, TELLING
 from llmitm.dialects.anthropic_messages.writer import SseEncoder
 from llmitm.dialects.contract import Dialect
 
@@ -30,4 +30,5 @@ DIALECT = Dialect(
     stream_decoder=stream_decoder,
     stream_encoder=SseEncoder,
     encode_error=encode_error,
+    telling=TELLING,
 )

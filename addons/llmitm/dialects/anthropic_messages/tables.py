@@ -153,3 +153,6 @@ SCALARS: Mapping[str, Path] = MappingProxyType(
     }
 )
 """Canon attribute -> where a request keeps it, for edits in place."""
+
+TELLING = re.compile(rb"message_(start|delta|stop)|content_block_start|error")
+"""See `Dialect.telling`."""

@@ -14,7 +14,7 @@ from llmitm.dialects.gemini_generate.patch import patch
 from llmitm.dialects.gemini_generate.request import decode_request, encode_request
 from llmitm.dialects.gemini_generate.response import decode_response, encode_response
 from llmitm.dialects.gemini_generate.stream import code_assist_encoder, decoder, encoder
-from llmitm.dialects.gemini_generate.tables import CODE_ASSIST_NAME, NAME
+from llmitm.dialects.gemini_generate.tables import CODE_ASSIST_NAME, NAME, TELLING
 
 DIALECT = Dialect(
     name=NAME,
@@ -26,6 +26,7 @@ DIALECT = Dialect(
     stream_decoder=decoder,
     stream_encoder=encoder,
     encode_error=encode_error,
+    telling=TELLING,
 )
 
 CODE_ASSIST = Dialect(
@@ -38,4 +39,5 @@ CODE_ASSIST = Dialect(
     stream_decoder=decoder,
     stream_encoder=code_assist_encoder,
     encode_error=encode_error,
+    telling=TELLING,
 )

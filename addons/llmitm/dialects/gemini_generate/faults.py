@@ -10,7 +10,13 @@ from collections.abc import Mapping
 
 from llmitm.canon.events import Fault, FaultKind
 from llmitm.canon.values import NO_EXTRAS, Json
-from llmitm.dialects.gemini_generate.tables import BY_HTTP, FAULTS, STATUSES, TELLING, TYPE_URL
+from llmitm.dialects.gemini_generate.tables import (
+    BY_HTTP,
+    FAULT_PHRASES,
+    FAULTS,
+    STATUSES,
+    TYPE_URL,
+)
 from llmitm.dialects.gemini_generate.wire import dump, whole
 
 _TOO_LONG = "The input token count exceeds the maximum number of tokens allowed."
@@ -54,7 +60,7 @@ def _kind(
     code: int | None, status: str | None, text: str, details: list[dict[str, Json]]
 ) -> FaultKind:
     reasons = [text, *(str(item.get("reason", "")) for item in details)]
-    for pattern, kind in TELLING:
+    for pattern, kind in FAULT_PHRASES:
         if any(pattern.search(reason) for reason in reasons):
             return kind
     # A proxy in between may tell 413 or 502, which no status of google.rpc names.
@@ -113,7 +119,7 @@ def write_fault(fault: Fault) -> dict[str, Json]:
     if fault.code is not None and known is not None and known[1] // 100 == code // 100:
         status = fault.code
     message = fault.message
-    if fault.kind == "context_length" and not TELLING[0][0].search(message):
+    if fault.kind == "context_length" and not FAULT_PHRASES[0][0].search(message):
         # Only Google's own sentence tells its clients to compact the conversation.
         message = f"{_TOO_LONG} {message}".rstrip()
     error: dict[str, Json] = {"code": code, "message": message, "status": status}

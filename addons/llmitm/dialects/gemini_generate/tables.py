@@ -192,7 +192,7 @@ FAULTS: Final[Mapping[FaultKind, tuple[int, str]]] = MappingProxyType(
 )
 """The HTTP status and google.rpc.Code that tell a kind of fault."""
 
-TELLING: Final[tuple[tuple[re.Pattern[str], FaultKind], ...]] = (
+FAULT_PHRASES: Final[tuple[tuple[re.Pattern[str], FaultKind], ...]] = (
     (
         re.compile(r"token count.{0,40}exceeds|exceeds the maximum number of tokens"),
         "context_length",
@@ -266,3 +266,8 @@ MIME_BY_SUFFIX: Final[Mapping[str, str]] = MappingProxyType(
         "csv": "text/csv",
     }
 )
+
+TELLING = re.compile(
+    rb"finish_?[rR]eason|usage_?[mM]etadata|function_?[cC]all|prompt_?[fF]eedback|error"
+)
+"""See `Dialect.telling`."""

@@ -10,7 +10,7 @@ from llmitm.dialects.openai_responses.response import (
     encode_response,
 )
 from llmitm.dialects.openai_responses.stream import stream_decoder, stream_encoder
-from llmitm.dialects.openai_responses.tables import NAME
+from llmitm.dialects.openai_responses.tables import NAME, TELLING
 
 DIALECT = Dialect(
     name=NAME,
@@ -22,4 +22,5 @@ DIALECT = Dialect(
     stream_decoder=stream_decoder,
     stream_encoder=stream_encoder,
     encode_error=encode_error,
+    telling=TELLING,
 )

@@ -6,6 +6,7 @@ streaming events; recorded exchanges of OpenAI, Azure, xAI and DeepSeek.
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -225,3 +226,8 @@ TYPE_AND_CODE: Final[MappingProxyType[FaultKind, tuple[str, str | None]]] = Mapp
     }
 )
 """Fault kind -> (`error.type`, `error.code` where the fault brings none)."""
+
+TELLING = re.compile(
+    rb"response\.(created|in_progress|queued|completed|incomplete|failed)|output_item|error"
+)
+"""See `Dialect.telling`."""

@@ -1,0 +1,64 @@
+"""The shape of `rules/clients.yaml`: how known clients show themselves on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from llmitm.ruleset.rows import Name, Regex, Row, compiled
+
+
+class SourceRow(Row):
+    """Where a client writes its conversation's id: exactly one of the two."""
+
+    header: str | None = Field(default=None, description="A request header.")
+    body: str | None = Field(
+        default=None, pattern=r"^/", description="JSON pointer into the request body."
+    )
+    key: str | None = Field(
+        default=None, description="The value is JSON text; this key of it holds the id."
+    )
+
+    @model_validator(mode="after")
+    def _check_one(self) -> Self:
+        if (self.header is None) == (self.body is None):
+            raise ValueError("needs exactly one of header, body")
+        return self
+
+
+class ClientRow(Row):
+    """One client. It is recognised by its user agent or by a header that only it sends."""
+
+    name: Name = Field(description="The client.")
+    user_agent: Regex | None = Field(
+        default=None, description="Regular expression, searched for in the User-Agent."
+    )
+    header: str | None = Field(default=None, description="A header whose presence tells it.")
+    agent: bool = Field(default=False, description="A coding agent, not a library.")
+    conversation: tuple[SourceRow, ...] = Field(
+        default=(), description="Where its conversation id stands, the first that is there."
+    )
+
+    @model_validator(mode="after")
+    def _check_sign(self) -> Self:
+        if self.user_agent is None and self.header is None:
+            raise ValueError("needs user_agent or header")
+        return self
+
+
+class ClientsFile(Row):
+    """`rules/clients.yaml`."""
+
+    clients: tuple[ClientRow, ...] = Field(default=(), description="First match wins.")
+
+    def recognise(self, headers: Mapping[str, str]) -> ClientRow | None:
+        """The client that sent these headers (names in lower case), None = not a known one."""
+        agent = headers.get("user-agent", "")
+        for row in self.clients:
+            if row.header is not None and row.header.lower() in headers:
+                return row
+            if row.user_agent is not None and agent and compiled(row.user_agent).search(agent):
+                return row
+        return None

@@ -1,0 +1,290 @@
+"""The compiled rules: what every other room asks. Frozen; shows no secret.
+
+Built by `loading.load`. Nothing here reads a file, a clock or the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from pydantic import SecretStr
+
+from llmitm.canon.values import Facts
+from llmitm.errors import RuleError
+from llmitm.ruleset.clients import ClientsFile
+from llmitm.ruleset.documents import Node
+from llmitm.ruleset.environment import KeySet, expand
+from llmitm.ruleset.matching import Endpoint, HostTable
+from llmitm.ruleset.models import ModelsFile
+from llmitm.ruleset.pipeline import PipelineFile
+from llmitm.ruleset.providers import Kind, PathsRow, Protocol, ProviderRow
+from llmitm.ruleset.routes import RoutesFile
+from llmitm.ruleset.rows import VARIABLE
+from llmitm.ruleset.selectors import BadSelector, Form, Selector, Target, parse_selector
+from llmitm.ruleset.urls import BaseUrl, base_url, fill_model
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A rewrite of model names; the replacement's groups were checked."""
+
+    pattern: re.Pattern[str]
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One provider, with the environment applied.
+
+    override: the base URL that a variable set instead of the file's, None = none did;
+    override_from: that variable; paths: send paths by protocol, the protocol's usual included;
+    headers: by protocol, unexpanded.
+    """
+
+    row: ProviderRow
+    facts: Facts
+    key_set: KeySet
+    override: BaseUrl | None
+    override_from: str
+    ttfb_timeout_s: float | None
+    paths: Mapping[Protocol, PathsRow]
+    headers: Mapping[Protocol, Mapping[str, str]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Ruleset:
+    """All rules. providers: by name, in file order, enabled ones only; warnings: one line each;
+    trees: the merged documents with the place of every value, by file name."""
+
+    providers: Mapping[str, Provider]
+    hosts: HostTable
+    pipeline: PipelineFile
+    routes: RoutesFile
+    models: ModelsFile
+    clients: ClientsFile
+    aliases: tuple[Alias, ...]
+    static_route: Target | None
+    variables: Mapping[str, SecretStr]
+    warnings: tuple[str, ...]
+    trees: Mapping[str, Node]
+
+    def __repr__(self) -> str:
+        stages = len(self.pipeline.stages)
+        return f"Ruleset({len(self.providers)} providers, {stages} stages)"
+
+    def match(self, host: str, port: int, method: str, path: str) -> Endpoint | None:
+        """What a call is; None = not a call we know. path: with or without its query.
+
+        A WebSocket upgrade is a GET whose kind is `websocket`.
+        """
+        return self.hosts.match(host, port, method, path)
+
+    def is_llm_host(self, host: str, port: int) -> bool:
+        """Whether traffic to the host is to be decrypted."""
+        return bool(self.hosts.claims(host, port))
+
+    def owner(self, host: str, port: int, path: str) -> str | None:
+        """The provider a path on a host belongs to, also when the call is unknown; None = none."""
+        return self.hosts.owner(host, port, path)
+
+    def api_base(self, provider: str, protocol: Protocol | None = None) -> str:
+        """The base URL for a protocol (default: its own), without a final slash.
+
+        Raises RuleError that names the variable when the provider has none or one is not set.
+        """
+        return str(self.base(provider, protocol))
+
+    def base(self, provider: str, protocol: Protocol | None = None) -> BaseUrl:
+        """As `api_base`, in parts."""
+        held = self._provider(provider)
+        spoken = protocol or held.row.protocol
+        other = held.row.bases.get(spoken)
+        if other is not None:
+            base = self._base(other, provider)
+            if held.override is None:
+                return base
+            # the protocol lives elsewhere on the same provider: its path on the overriding origin
+            return replace(held.override, path=base.path)
+        if held.override is not None:
+            return held.override
+        if held.row.api_base is None:
+            name = held.row.base_url_variables()[0]
+            raise RuleError(name, 0, "", f"is not set; it is needed to send calls to {provider}")
+        return self._base(held.row.api_base, provider)
+
+    def _base(self, url: str, provider: str) -> BaseUrl:
+        text = expand(url, self.variables, f"{provider}'s base URL")
+        try:
+            return base_url(text)
+        except ValueError as error:  # only what a variable brought; the file's text was checked
+            raise RuleError("rules/providers.yaml", 0, f"/{provider}", f"{url}: {error}") from None
+
+    def redirect(self, provider: str, path: str) -> str | None:
+        """The URL a client's own call goes to when the base URL is overridden; None = it is not.
+
+        path: as the client sent it, query included; the file's base path gives way to the
+        variable's, a path outside it keeps its form.
+        """
+        held = self._provider(provider)
+        if held.override is None:
+            return None
+        bare, question, query = path.partition("?")
+        target = held.override
+        usual = self._usual_path(held)
+        if usual and (bare == usual or bare.startswith(usual + "/")):
+            full = target.path + bare[len(usual) :]
+        elif usual:
+            full = bare
+        else:
+            full = target.join(bare)
+        return f"{replace(target, path='')}{full or '/'}{question}{query}"
+
+    def _usual_path(self, held: Provider) -> str:
+        """The path of the file's base URL; a variable that is not set stands for itself."""
+        if held.row.api_base is None:
+            return ""
+        text = VARIABLE.sub(
+            lambda found: (
+                self.variables[found[1]].get_secret_value()
+                if found[1] in self.variables
+                else found[1]
+            ),
+            held.row.api_base,
+        )
+        try:
+            return base_url(text).path
+        except ValueError:
+            return ""
+
+    def send_path(
+        self,
+        provider: str,
+        protocol: Protocol,
+        model: str,
+        stream: bool,
+        kind: Kind = "generate",
+    ) -> str:
+        """The path and query of a call relative to `api_base(provider, protocol)`.
+
+        kind: `generate`, `count_tokens` or `models`. Raises RuleError when the provider does not
+        offer it, or a variable in it is not set.
+        """
+        held = self._provider(provider)
+        paths = held.paths.get(protocol)
+        template: str | None = None
+        if paths is not None and kind == "generate":
+            template = (paths.stream if stream else None) or paths.generate
+        elif paths is not None and kind in ("count_tokens", "models"):
+            template = paths.count_tokens if kind == "count_tokens" else paths.models
+        if template is None:
+            say = f"{provider} has no path for {kind} calls in {protocol}"
+            raise RuleError("rules/providers.yaml", 0, "", say)
+        path = expand(template, self.variables, f"calls to {provider}")
+        return fill_model(path, model)
+
+    def url(
+        self, provider: str, protocol: Protocol, model: str, stream: bool, kind: Kind = "generate"
+    ) -> str:
+        """The whole URL of a call: `api_base` and `send_path` joined."""
+        base = self.base(provider, protocol)
+        path = self.send_path(provider, protocol, model, stream, kind)
+        return f"{replace(base, path='')}{base.join(path)}"
+
+    def headers(self, provider: str, protocol: Protocol, key: SecretStr | None) -> dict[str, str]:
+        """The headers to set on a rerouted call: the provider's own and its credential.
+
+        The values hold the key: never log them. Raises RuleError for a variable that is not set.
+        """
+        held = self._provider(provider)
+        found = {
+            name: expand(text, self.variables, f"calls to {provider}")
+            for name, text in held.headers.get(protocol, {}).items()
+        }
+        auth = held.row.auth
+        style = auth.by_protocol.get(protocol, auth.style)
+        if key is None or style == "none":
+            return found
+        value = key.get_secret_value()
+        if auth.header is not None and protocol not in auth.by_protocol:
+            found[auth.header] = value
+        elif style == "bearer":
+            found["authorization"] = f"Bearer {value}"
+        else:
+            found[style] = value
+        return found
+
+    def keys(self, provider: str) -> tuple[SecretStr, ...]:
+        """Its keys, number 1 first; empty = none is set."""
+        return self._provider(provider).key_set.keys
+
+    def key_variable(self, provider: str) -> str:
+        """The variable to name when a key is missing: one it shares with another provider, if any.
+
+        Equal names for two providers mean one account (`openai` and `openai-responses`).
+        """
+        own = self._provider(provider).row.key_variables()
+        others = {
+            name
+            for other in self.providers.values()
+            if other.row.name != provider
+            for name in other.row.key_variables()
+        }
+        return next((name for name in own if name in others), own[0])
+
+    def needs_key(self, provider: str, protocol: Protocol | None = None) -> bool:
+        """Whether a call cannot be routed to it without a key."""
+        row = self._provider(provider).row
+        style = row.auth.by_protocol.get(protocol or row.protocol, row.auth.style)
+        return row.auth.required and style != "none"
+
+    def ttfb_timeout_s(self, provider: str, stream: bool = True) -> float:
+        """How long to wait for the first byte of an answer, seconds."""
+        own = self._provider(provider).ttfb_timeout_s
+        times = self.routes.times
+        if own is not None:
+            return own
+        return times.ttfb_timeout_s if stream else times.answer_timeout_s
+
+    def protocol(self, provider: str, wanted: Protocol | None = None) -> Protocol:
+        """The protocol to send in: `wanted` where the provider speaks it, else its own.
+
+        Staying in the client's protocol keeps an exchange free of translation.
+        """
+        row = self._provider(provider).row
+        return wanted if wanted in row.all_protocols() else row.protocol
+
+    def facts(self, provider: str, model: str = "") -> Facts:
+        """The provider's peculiarities, those of the model's family laid over them."""
+        facts = self._provider(provider).facts
+        family = self.models.family(model) if model else None
+        if family is None:
+            return facts
+        return replace(
+            facts,
+            max_tokens_field=family.max_tokens_field or facts.max_tokens_field,
+            system_role=family.system_role or facts.system_role,
+        )
+
+    def selector(self, text: str, form: Form = "rule") -> Selector | BadSelector:
+        """The selector in `text`, read against the providers here."""
+        return parse_selector(text, self.providers, form)
+
+    def alias(self, model: str) -> str | None:
+        r"""What the first matching alias makes of a model name; None = no alias matches.
+
+        The pattern is tried from the name's beginning; what it matched is replaced, groups may be
+        referred to (`\1`), and what it did not match stays.
+        """
+        for alias in self.aliases:
+            found = alias.pattern.match(model)
+            if found is not None:
+                return found.expand(alias.replacement) + model[found.end() :]
+        return None
+
+    def _provider(self, name: str) -> Provider:
+        held = self.providers.get(name)
+        if held is None:
+            raise RuleError("rules/providers.yaml", 0, "", f"there is no provider {name!r}")
+        return held
