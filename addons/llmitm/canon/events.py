@@ -8,11 +8,10 @@ may overlap (parallel tool calls). An index names a part within its choice for t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from llmitm.canon.parts import Part
-from llmitm.canon.values import NO_EXTRAS, Extras, Json
+from llmitm.canon.values import NO_EXTRAS, Extras, Json, value
 
 type DeltaKind = Literal["text", "reasoning", "arguments", "refusal"]
 
@@ -37,7 +36,7 @@ type FaultKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Start:
     """The answer begins. Empty strings and None = the protocol has not said (yet).
 
@@ -51,7 +50,7 @@ class Start:
     dialect: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartStart:
     """A part begins; `part` is what is known of it so far (text and arguments usually empty).
 
@@ -63,7 +62,7 @@ class PartStart:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartDelta:
     """More of a part's text: appended to `text`, or to `arguments` of a tool call."""
 
@@ -73,7 +72,7 @@ class PartDelta:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class PartDetail:
     """More of a part that is not text. Only what is given is set or appended.
 
@@ -90,7 +89,7 @@ class PartDetail:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PartEnd:
     """The part is complete."""
 
@@ -98,7 +97,7 @@ class PartEnd:
     choice: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Usage:
     """What the answer cost in tokens. None = not told, never 0. A later report wins field by field.
 
@@ -115,7 +114,7 @@ class Usage:
     raw: Json = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finish:
     """Why the choice ended. raw: the provider's own word, None if it gave none.
 
@@ -129,7 +128,7 @@ class Finish:
     extras: Extras = NO_EXTRAS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Fault:
     """An error as a provider (or llmitm) tells it: a body, or an event inside a stream.
 
@@ -148,12 +147,12 @@ class Fault:
     raw: Json = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ping:
     """A keep-alive: SSE comment, `event: ping`, an in-progress event."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Opaque:
     """A frame canon does not know, as it was read: its own dialect may pass it on.
 
@@ -165,7 +164,7 @@ class Opaque:
     value: Json
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class End:
     """The protocol's own end of stream was seen (`[DONE]`, `message_stop`, `response.completed`).
 

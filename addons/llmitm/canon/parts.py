@@ -7,13 +7,13 @@ comparisons. A text part's `at` leads to the string itself, so that an edit can 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
-from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path
+from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Text:
     """Plain text. annotations: citations and the like, opaque, in the source's own form."""
 
@@ -25,7 +25,7 @@ class Text:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Media:
     """An image, audio, video or document, by exactly one of url, data, file_id (or text).
 
@@ -46,7 +46,7 @@ class Media:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ToolCall:
     """The model's wish to call a tool.
 
@@ -66,7 +66,7 @@ class ToolCall:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ToolResult:
     """What a tool gave back. parts: Text, Media or Unknown; name: None when the protocol omits it.
 
@@ -86,7 +86,7 @@ class ToolResult:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Reasoning:
     """The model's thinking. text: empty when hidden; summary: True = provider's summary of it.
 
@@ -105,7 +105,7 @@ class Reasoning:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Refusal:
     """The model declined; text is its explanation."""
 
@@ -114,7 +114,7 @@ class Refusal:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Unknown:
     """A part of a kind canon does not know, as it was read; only its own dialect carries it.
 

@@ -7,16 +7,16 @@ first. Encoders merge neighbours of one role where their protocol wants that (`t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from llmitm.canon.parts import Part
-from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path
+from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path, value
 
 type Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Message:
     """One wire message. `tool`: the protocol keeps tool results in messages of their own."""
 
@@ -27,7 +27,7 @@ class Message:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Tool:
     """A tool on offer.
 
@@ -48,7 +48,7 @@ class Tool:
     at: Path = field(default=(), compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ToolChoice:
     """Which tool must be called. `named`: exactly `names[0]`; `required` with names: one of them.
 
@@ -62,7 +62,7 @@ class ToolChoice:
     extras: Extras = NO_EXTRAS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Sampling:
     """How to draw tokens. None (or an empty tuple) = the client did not say."""
 
@@ -79,7 +79,7 @@ class Sampling:
     top_logprobs: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ReasoningConfig:
     """How much the model should think.
 
@@ -97,7 +97,7 @@ class ReasoningConfig:
     extras: Extras = NO_EXTRAS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ResponseFormat:
     """What form the answer's text must have. schema: JSON schema, None unless `json_schema`."""
 
@@ -109,7 +109,7 @@ class ResponseFormat:
     extras: Extras = NO_EXTRAS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Request:
     """One request. dialect: the protocol it was read from, which `extras` everywhere belong to.
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from llmitm.canon.events import Fault, Finish, Opaque, Usage
 from llmitm.canon.parts import Part
-from llmitm.canon.values import NO_EXTRAS, Extras
+from llmitm.canon.values import NO_EXTRAS, Extras, value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Choice:
     """One of the answers asked for. finish: None = the answer broke off before it was told."""
 
@@ -18,7 +16,7 @@ class Choice:
     finish: Finish | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Response:
     """The answer. choices: in index order; fault: the error that ended it, None = it went well.
 

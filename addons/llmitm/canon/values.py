@@ -5,10 +5,30 @@ Never: a protocol's name for anything. Source: RFC 8259 (JSON), RFC 6901 (pointe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal, dataclass_transform, overload
+
+
+@overload
+@dataclass_transform(frozen_default=True)
+def value[T](cls: type[T], /) -> type[T]: ...
+@overload
+@dataclass_transform(frozen_default=True)
+def value[T](*, kw_only: bool = False) -> Callable[[type[T]], type[T]]: ...
+@dataclass_transform(frozen_default=True)
+def value(cls: type[Any] | None = None, /, *, kw_only: bool = False) -> Any:
+    """A slotted dataclass that the type checker holds frozen; equal by its fields, hashable.
+
+    `dataclass(frozen=True)` writes every field through `object.__setattr__`, which makes an
+    object two to three times as dear, and a long history is thousands of them.
+    """
+    make: Callable[[type[Any]], type[Any]] = dataclass(
+        slots=True, unsafe_hash=True, kw_only=kw_only
+    )
+    return make if cls is None else make(cls)
+
 
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
@@ -27,7 +47,7 @@ def pointer(path: Path) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Loss:
     """One feature that did not survive a translation or an edit.
 
@@ -44,7 +64,7 @@ class Loss:
     say: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Facts:
     """What is peculiar to one provider of a protocol; a row of data, never a branch on its name.
 

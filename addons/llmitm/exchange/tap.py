@@ -84,6 +84,16 @@ class SkimReader:
         self._tail = b""
         self._settled = False
 
+    def dull(self, data: bytes) -> bool:
+        """Whether this chunk is whole frames that tell nothing; then it need not be fed."""
+        return (
+            self._settled
+            and not self._pending
+            and self._watcher is None
+            and data.endswith(b"\n\n")
+            and self._telling.search(data) is None
+        )
+
     def feed(self, data: bytes) -> Sequence[Frame]:
         """The frames completed by this chunk, if any of them tells something."""
         if self._watcher is not None:
@@ -164,12 +174,20 @@ class Tap:
     raw_unedited: bool = False
     _held: list[bytes] | None = None
     _held_bytes: int = 0
+    _skim: SkimReader | None = None
     _blind: bool = False
     _done: bool = False
 
     def __post_init__(self) -> None:
         if self.may_retry:
             self._held = []
+        if self.encoder is None and isinstance(self.reader, SkimReader):
+            self._skim = self.reader
+
+    def passes(self, data: bytes) -> bool:
+        """Whether this chunk may go on as it is, without `feed`: the verbatim lane's short cut."""
+        skim = self._skim
+        return skim is not None and self._held is None and not self._done and skim.dull(data)
 
     def feed(self, data: bytes) -> Step:
         """What to do with one chunk of the provider's body."""

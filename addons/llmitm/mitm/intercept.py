@@ -54,6 +54,7 @@ class Running:
     wire: WireRequest
     tap: AnswerTap
     steering: stream.Steering | None = None
+    aimed: bool = False
 
 
 class Intercept:
@@ -153,7 +154,8 @@ class Intercept:
                 "body": incoming.body,
             }
         flow.metadata[PROTOCOLS][0] = outgoing.protocol
-        aim(flow, outgoing, running.wire)
+        aim(flow, outgoing, running.wire, first=not running.aimed)
+        running.aimed = True
 
     def llm_attempt_failed(self, attempt: stream.FailedAttempt) -> None:
         """Asks the exchange for the next attempt, or tells the client in its own protocol."""

@@ -34,21 +34,24 @@ def client_host(flow: http.HTTPFlow) -> str:
     return flow.client_conn.sni or host
 
 
-def aim(flow: http.HTTPFlow, outgoing: Outgoing, original: WireRequest) -> None:
-    """Makes `flow.request` the outgoing request. Values that stay are not touched at all."""
+def aim(flow: http.HTTPFlow, outgoing: Outgoing, original: WireRequest, *, first: bool) -> None:
+    """Makes `flow.request` the outgoing request. Values that stay are not touched at all.
+
+    first: nothing was changed by an earlier attempt, so nothing has to be put back.
+    """
     request = flow.request
     if outgoing.headers is not None:
         fresh = http_headers(outgoing.headers)
         if "host" in request.headers:
             fresh["host"] = request.headers["host"]
         request.headers = fresh
-    elif request.headers.fields != http_headers(original.headers).fields and outgoing.body is None:
+    elif not first:
         request.headers = http_headers(original.headers)
     if outgoing.body is not None:
         request.raw_content = outgoing.body
         request.headers["content-length"] = str(len(outgoing.body))
         request.headers.pop("transfer-encoding", None)
-    elif request.raw_content != original.body:
+    elif not first:
         request.raw_content = original.body
     aim_at(flow, outgoing.scheme, outgoing.host, outgoing.port, outgoing.path)
 

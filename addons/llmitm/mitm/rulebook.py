@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from functools import partial
 
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
@@ -25,6 +24,8 @@ from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.announce import Announce
 from llmitm.stages.contract import Stage
 from llmitm.stages.route import Route
+
+_MOST_AGENTS = 256
 
 
 class Rulebook:
@@ -90,7 +91,7 @@ def build_house(ruleset: Ruleset, *, observe: bool) -> House:
         pipeline=Pipeline(_steps(ruleset, observe=observe), time.perf_counter),
         clock=time.monotonic,
         now=time.time,
-        client_of=partial(client_name, ruleset.clients),
+        client_of=ClientNames(ruleset.clients),
     )
 
 
@@ -103,7 +104,27 @@ def _steps(ruleset: Ruleset, *, observe: bool) -> tuple[Step, ...]:
     )
 
 
-def client_name(rows: ClientsFile, headers: Headers) -> str:
-    """Which known client sent these headers, empty for none."""
-    row = rows.recognise({name.lower(): value for name, value in headers})
-    return row.name if row is not None else ""
+class ClientNames:
+    """Which known client sent a request; remembers user agents, of which a proxy sees few."""
+
+    def __init__(self, rows: ClientsFile) -> None:
+        self._rows = rows
+        self._signs = {row.header.lower() for row in rows.clients if row.header}
+        self._known: dict[str, str] = {}
+
+    def __call__(self, headers: Headers) -> str:
+        """The client's name, empty for none."""
+        lower = {name.lower(): text for name, text in headers}
+        if not self._signs.isdisjoint(lower):
+            return self._name(lower)
+        agent = lower.get("user-agent", "")
+        name = self._known.get(agent)
+        if name is None:
+            if len(self._known) >= _MOST_AGENTS:
+                self._known.clear()
+            name = self._known[agent] = self._name(lower)
+        return name
+
+    def _name(self, lower: dict[str, str]) -> str:
+        row = self._rows.recognise(lower)
+        return row.name if row is not None else ""

@@ -40,7 +40,7 @@ from weakref import WeakValueDictionary
 from mitmproxy import ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import (
@@ -56,6 +56,7 @@ from mitmproxy.utils import asyncio_utils
 
 from llmitm.mitm.stream_contract import KillNow, Plan, Push, Pushed, Steering
 from llmitm.mitm.stream_exchange import SteeredStream
+from llmitm.mitm.stream_merge import Merged
 from llmitm.mitm.stream_upstream import NO_ATTEMPT
 
 PRUNE_FROM = 16
@@ -160,6 +161,14 @@ class SteeredLayer(HttpLayer):
             # The last words of a connection that `prune` has forgotten.
             return no_commands()
         return super()._handle_event(event)
+
+    def event_to_child(
+        self, child: layer.Layer | HttpStream, event: events.Event
+    ) -> CommandGenerator[None]:
+        """As stock, with the chunks of one read from an upstream made one (`stream_merge`)."""
+        if isinstance(event, events.DataReceived) and isinstance(event.connection, Server):
+            return super().event_to_child(Merged(child, self.streams), event)  # type: ignore[arg-type]
+        return super().event_to_child(child, event)
 
     def register_connection(self, command: RegisterHttpConnection) -> CommandGenerator[None]:
         """As stock; the outcome of a connection that was given up and forgotten is of no use."""

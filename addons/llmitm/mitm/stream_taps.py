@@ -258,7 +258,9 @@ class TapSide(ClientSide):
         assert failing is not None
         why = failing.why or f"{response.status_code} {response.reason}".strip()
         body = b"".join(self.error_body)
-        yield from self.failed(Failure.of("status", why, response, body, self.ended))
+        most = failing.read_bytes
+        whole = self.ended and len(body) <= most
+        yield from self.failed(Failure.of("status", why, response, body[:most], whole))
 
     def state_tap(self, event: HttpEvent) -> CommandGenerator[None]:
         """A chunk or the end of an answer, through the tap."""
@@ -290,8 +292,7 @@ class TapSide(ClientSide):
         if not isinstance(said, StageError):
             return said
         # Raised further the client would hang; as an object in a log it would keep the exchange.
-        how = "".join(format_exception(said.cause))
-        logger.error("%s: the tap raised\n%s", self.flow.request.pretty_host, how)
+        logger.error("the tap raised\n%s", "".join(format_exception(said.cause)))
         return TAP_RAISED
 
     def perform(self, step: TapStep) -> CommandGenerator[None]:

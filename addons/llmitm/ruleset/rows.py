@@ -6,6 +6,7 @@ A schema is the shape of one file in `rules/`; the file of the same name here ho
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
@@ -19,6 +20,7 @@ class Row(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
+@lru_cache(maxsize=1024)
 def compiled(pattern: str) -> re.Pattern[str]:
     """The regular expression. Raises ValueError that says what is wrong and where."""
     try:

@@ -23,6 +23,7 @@ type Operator = Literal["|", "^", "!"]
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _INSTANCE = re.compile(r"^(?P<name>.+)\.(?P<number>[0-9]+)$")
+_PLAIN = re.compile(r"[\w./@-]+")
 _YES = ("", "1", "yes", "true")
 _MAX_LENGTH = 4096
 
@@ -94,6 +95,11 @@ class _BadError(Exception):
     def __init__(self, at: int, say: str) -> None:
         self.bad = BadSelector(at + 1, say)
         super().__init__(say)
+
+
+def is_plain(model: str) -> bool:
+    """Whether a client's model field is just a name, as it nearly always is."""
+    return _PLAIN.fullmatch(model) is not None
 
 
 def parse_selector(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 from llmitm.ruleset.rows import VARIABLE, compiled
@@ -39,6 +40,7 @@ class BaseUrl:
         return self.path + path or "/"
 
 
+@lru_cache(maxsize=256)
 def base_url(text: str) -> BaseUrl:
     """The parts of `https://host[:port][/path]`. Raises ValueError that says what is allowed."""
     try:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from llmitm.canon.events import Fault
 from llmitm.canon.request import Request
 from llmitm.ruleset.ruleset import Ruleset
-from llmitm.ruleset.selectors import NO_PARAMS, BadSelector, Composite, Selector, Target, targets
+from llmitm.ruleset.selectors import (
+    NO_PARAMS,
+    BadSelector,
+    Composite,
+    Selector,
+    Target,
+    is_plain,
+    targets,
+)
 from llmitm.stages.contract import FORWARD, Forward, Refuse, Stage, Turn
 
 
@@ -27,7 +35,9 @@ class Route(Stage):
         rules = self._ruleset
         if rules.static_route is not None:
             return _to(rules.static_route, f"static route {label(rules.static_route)}")
-        replaced = rules.alias(request.model)
+        replaced = rules.alias(request.model) if rules.aliases else None
+        if replaced is None and is_plain(request.model):
+            return FORWARD
         if replaced is not None:
             why = f"alias {request.model} -> {replaced}"
             selector = rules.selector(replaced, "rule")
