@@ -6,6 +6,7 @@ what is allowed. Sets the defaults that llmitm needs from mitmproxy: loopback, l
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Mapping
@@ -61,12 +62,15 @@ class Rulebook:
             ctx.options.update(connection_strategy="lazy")
 
     def running(self) -> None:
-        """Moves servers that listen already: mitmproxy loads scripts after it has begun to."""
+        """Moves servers that listen already (mitmproxy loads scripts after it has begun to)."""
         proxyserver = ctx.master.addons.get("proxyserver")
         hosts = {address[0] for address in proxyserver.listen_addrs()} if proxyserver else set()
         if ctx.options.listen_host == "127.0.0.1" and hosts & {"0.0.0.0", "::"}:  # noqa: S104
             ctx.options.update(server=False)
             ctx.options.update(server=True)
+        # What the start made stays: the collector need not walk through it at every full round.
+        gc.collect()
+        gc.freeze()
 
     def configure(self, updated: set[str]) -> None:
         """Checks what would defeat llmitm and loads the rules."""
