@@ -10,11 +10,19 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+_SHORT = {
+    "openai_chat": "chat",
+    "openai_responses": "responses",
+    "anthropic_messages": "anthropic",
+    "gemini_generate": "gemini",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """One way and workload. ratio, cpu_ratio: to bare mitmdump's median and CPU in the same run;
-    event_us: microseconds per streamed event, None for whole answers; None = not measured."""
+    for paced streams the ratio of what is added to the direct way. event_us: microseconds added
+    per streamed event, None for whole answers; None = not measured."""
 
     way: str
     workload: str
@@ -39,18 +47,17 @@ class Result:
 def bench_table(report: Mapping[str, Any]) -> RenderableType:
     """The table, the memory line, and where it was measured."""
     table = Table(title=f"{report['date']}, {report['machine']}, {report['rounds']} rounds")
-    for name in ("workload", "way"):
-        table.add_column(name)
-    for name in ("p50 ms", "p99 ms", "req/s", "ttfb ms", "µs/event", "cpu ms", "× bare", "× cpu"):
-        table.add_column(name, justify="right")
+    table.add_column("way", no_wrap=True)
+    for name in ("p50", "p99", "req/s", "ttfb", "µs/ev", "cpu", "× bare", "× cpu"):
+        table.add_column(name, justify="right", no_wrap=True)
     workload = ""
     for row in report["results"]:
-        if workload and row["workload"] != workload:
+        if row["workload"] != workload:
+            workload = row["workload"]
             table.add_section()
-        workload = row["workload"]
+            table.add_row(Text(workload, style="bold"))
         table.add_row(
-            workload,
-            row["way"],
+            "  " + _short(row["way"]),
             *(
                 _number(row[name])
                 for name in ("p50_ms", "p99_ms", "per_s", "ttfb_ms", "event_us", "cpu_ms")
@@ -69,6 +76,14 @@ def bench_table(report: Mapping[str, Any]) -> RenderableType:
         )
     lines.append(Text("resident: " + ", ".join(f"{k} {v} MB" for k, v in report["rss_mb"].items())))
     return Group(*lines)
+
+
+def _short(way: str) -> str:
+    """`chat→anthropic` for `openai_chat>anthropic_messages`."""
+    source, arrow, target = way.partition(">")
+    if not arrow:
+        return way
+    return f"{_SHORT.get(source, source)}→{_SHORT.get(target, target)}"
 
 
 def _number(value: float | None) -> str:

@@ -82,22 +82,18 @@ def _seconds(row: SceneRow) -> str:
 
 
 def recorded_table(rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """What the journal holds, a row an exchange."""
-    table = Table(title="what was recorded")
-    for name in ("client", "spoke", "asked for", "lane", "answered by", "status"):
-        table.add_column(name)
-    for name in ("attempts", "tokens", "ttft", "losses"):
+    """What the journal holds, a row an exchange. Fits eighty columns."""
+    table = Table(title="what was recorded", pad_edge=False)
+    for name in ("asked in, for", "lane, answered by"):
+        table.add_column(name, overflow="fold")
+    for name in ("tries", "tokens", "ttft", "losses"):
         table.add_column(name, justify="right")
     for row in rows:
         usage: Mapping[str, Any] = row["usage"] or {}
         ttft_s = row["ttft_s"]
         table.add_row(
-            row["client"] or "?",
-            row["protocol"],
-            row["model"],
-            row["lane"],
-            row["target"],
-            str(row["status"]),
+            f"{row['protocol']}\n{row['model']}",
+            f"{row['lane']}\n{row['target']}",
             str(row["attempts"]),
             f"{_known(usage.get('input_tokens'))}→{_known(usage.get('output_tokens'))}",
             "–" if ttft_s is None else f"{ttft_s * 1000:.0f} ms",

@@ -2,8 +2,9 @@
 
 Ways: straight to the sim; bare mitmdump with a pass-through stream callable; llmitm verbatim;
 llmitm translating, one way per dialect pair. Workloads: small requests, a 1 MB history, streams of
-500 events. Every way takes its turn in every round, so that a change of the machine's mood hits
-all alike. Never asserts: a bench measures, tests prove.
+500 events as fast as they come, and of an event every two milliseconds. Every way takes its turn in
+every round, so that a change of the machine's mood hits all alike. Never asserts: a bench measures,
+tests prove.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ PROVIDERS = {
     "anthropic_messages": "anthropic",
     "gemini_generate": "gemini",
 }
-WORKLOADS = ("small", "history", "stream")
+WORKLOADS = ("small", "history", "stream", "paced")
+EVENTS = {"stream": 500, "paced": 40}
+"""Streamed events by workload: as fast as the provider can, or one every two milliseconds."""
+
+MODELS = {"stream": "sim-events-500", "paced": "sim-drip-2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,8 @@ def ways(pairs: Sequence[str]) -> list[Way]:
 
 def request_for(way: Way, workload: str) -> bytes:
     """The prepared request of one way and workload."""
-    stream = workload == "stream"
-    model = "sim-events-500" if stream else "sim-text"
+    stream = workload in EVENTS
+    model = MODELS.get(workload, "sim-text")
     if way.target:
         model = f"{way.target}:{model}"
     turns = [("user", "Say something.")]
@@ -129,7 +134,12 @@ async def measure(
 
 async def run(arguments: argparse.Namespace, console: Console) -> dict[str, object]:
     """The whole bench. Returns what goes into the JSON file."""
-    counts = {"small": arguments.small, "history": arguments.history, "stream": arguments.streams}
+    counts = {
+        "small": arguments.small,
+        "history": arguments.history,
+        "stream": arguments.streams,
+        "paced": arguments.paced,
+    }
     all_ways = ways(arguments.pairs)
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llmitm-bench-")))
@@ -204,7 +214,13 @@ def _report(
     rss: Mapping[str, int],
 ) -> dict[str, object]:
     results = [
-        _result(way.name, load, tallies[way.name, load], tallies["mitmdump", load])
+        _result(
+            way.name,
+            load,
+            tallies[way.name, load],
+            tallies["mitmdump", load],
+            tallies["direct", load],
+        )
         for load in WORKLOADS
         for way in all_ways
     ]
@@ -219,11 +235,14 @@ def _report(
     }
 
 
-def _result(way: str, load: str, tally: Tally, bare: Tally) -> Result:
+def _result(way: str, load: str, tally: Tally, bare: Tally, direct: Tally) -> Result:
     totals = sorted(sample.total_s for sample in tally.samples)
-    bare_totals = [sample.total_s for sample in bare.samples]
-    events = 500 if load == "stream" else 0
-    p50 = statistics.median(totals)
+    p50, bare_p50, direct_p50 = (
+        statistics.median(sample.total_s for sample in each.samples)
+        for each in (tally, bare, direct)
+    )
+    events = EVENTS.get(load, 0)
+    paced = load == "paced" and way != "direct"
     return Result(
         way=way,
         workload=load,
@@ -232,9 +251,10 @@ def _result(way: str, load: str, tally: Tally, bare: Tally) -> Result:
         p99_ms=totals[min(len(totals) - 1, int(len(totals) * 0.99))] * 1000,
         per_s=len(totals) / sum(totals),
         ttfb_ms=statistics.median(sample.first_s for sample in tally.samples) * 1000,
-        event_us=p50 / events * 1e6 if events else None,
+        event_us=(p50 - direct_p50) / events * 1e6 if events and way != "direct" else None,
         cpu_ms=tally.cpu_s / len(totals) * 1000 if tally.cpu_s else None,
-        ratio=p50 / statistics.median(bare_totals),
+        # A paced stream mostly waits: there the ratio is of what the proxies add.
+        ratio=(p50 - direct_p50) / (bare_p50 - direct_p50) if paced else p50 / bare_p50,
         cpu_ratio=tally.cpu_s / bare.cpu_s if tally.cpu_s and bare.cpu_s else None,
     )
 
@@ -246,6 +266,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--small", type=int, default=200, help="small requests per round and way")
     made.add_argument("--history", type=int, default=12, help="1 MB requests per round and way")
     made.add_argument("--streams", type=int, default=12, help="500-event streams per round and way")
+    made.add_argument("--paced", type=int, default=12, help="paced streams per round and way")
     made.add_argument(
         "--memory", type=int, default=10_000, help="exchanges for the memory figure, 0 = none"
     )

@@ -258,8 +258,7 @@ class TapSide(ClientSide):
         assert failing is not None
         why = failing.why or f"{response.status_code} {response.reason}".strip()
         body = b"".join(self.error_body)
-        most = failing.read_bytes
-        whole = self.ended and len(body) <= most
+        most, whole = failing.read_bytes, self.ended and len(body) <= failing.read_bytes
         yield from self.failed(Failure.of("status", why, response, body[:most], whole))
 
     def state_tap(self, event: HttpEvent) -> CommandGenerator[None]:
