@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -40,6 +41,16 @@ class Proxied:
         return httpx.Client(
             proxy=self.url, verify=trusting(self.proxy.ca), http2=http2, timeout=timeout
         )
+
+    def connect(self, target: str) -> socket.socket:
+        """A tunnel to `host:port` through the proxy."""
+        plain = socket.create_connection(("127.0.0.1", self.proxy.port), 20)
+        plain.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += plain.recv(1)
+        assert b" 200 " in head.split(b"\r\n", 1)[0]
+        return plain
 
     def sdk_client(self) -> httpx2.Client:
         """The same for the SDKs, which bring their own copy of the library."""

@@ -12,8 +12,8 @@ from rich.text import Text
 
 _SHORT = {
     "openai_chat": "chat",
-    "openai_responses": "responses",
-    "anthropic_messages": "anthropic",
+    "openai_responses": "resp",
+    "anthropic_messages": "anthr",
     "gemini_generate": "gemini",
 }
 
@@ -47,8 +47,9 @@ class Result:
 def bench_table(report: Mapping[str, Any]) -> RenderableType:
     """The table, the memory line, and where it was measured."""
     table = Table(title=f"{report['date']}, {report['machine']}, {report['rounds']} rounds")
-    table.add_column("way", no_wrap=True)
-    for name in ("p50", "p99", "req/s", "ttfb", "µs/ev", "cpu", "× bare", "× cpu"):
+    table.pad_edge = False
+    table.add_column("ms", no_wrap=True)
+    for name in ("p50", "p99", "req/s", "ttfb", "µs/ev", "cpu", "×bare", "×cpu"):
         table.add_column(name, justify="right", no_wrap=True)
     workload = ""
     for row in report["results"]:
@@ -79,7 +80,7 @@ def bench_table(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _short(way: str) -> str:
-    """`chat→anthropic` for `openai_chat>anthropic_messages`."""
+    """`chat→anthr` for `openai_chat>anthropic_messages`."""
     source, arrow, target = way.partition(">")
     if not arrow:
         return way
@@ -89,4 +90,4 @@ def _short(way: str) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{value:.0f}" if value >= 1000 else f"{value:.2f}"
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}"

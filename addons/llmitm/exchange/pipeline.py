@@ -70,6 +70,11 @@ class Pipeline:
             object.__setattr__(self, f"_{hook}", rows)
 
     @property
+    def decides(self) -> bool:
+        """Whether some stage may refuse what it cannot read, as routing does."""
+        return bool(self._unreadable)
+
+    @property
     def buffers(self) -> bool:
         """Whether some stage wants the whole answer before the client gets any of it."""
         return bool(self._response)

@@ -46,6 +46,9 @@ ORIGINAL = "llmitm_original"
 and model: `{"protocol", "model", "body"}`."""
 
 
+_NO_WEBSOCKET = "llmitm: routes are set, and they act on HTTP; ask again without WebSocket"
+
+
 @dataclass(slots=True)
 class Running:
     """One exchange under way."""
@@ -87,6 +90,12 @@ class Intercept:
         if flow.response is not None or flow.request.stream:
             return
         endpoint = self._endpoint(flow)
+        if endpoint is not None and endpoint.kind == "websocket" and self._needs_http():
+            fault = Fault(kind="invalid_request", message=_NO_WEBSOCKET, status=426)
+            body = self._rulebook.house().dialects[endpoint.protocol].encode_error(fault)
+            flow.response = http_response(426, (*JSON_HEADERS, ("upgrade", "HTTP/1.1")), body)
+            flow.comment = "WebSocket refused: routes are set, and they act on HTTP"
+            return
         if endpoint is None or endpoint.kind != "generate":
             self._redirect(flow)
             return
@@ -118,6 +127,12 @@ class Intercept:
         fault = Fault(kind="server", message=f"llmitm: {error}", code="internal_error", status=500)
         dialect = self._rulebook.house().dialects.get(endpoint.protocol)
         return dialect.encode_error(fault) if dialect else str(error).encode()
+
+    def _needs_http(self) -> bool:
+        """Whether a WebSocket would slip past a route; clients fall back to HTTP at once."""
+        house = self._rulebook.house()
+        ruleset = house.ruleset
+        return house.pipeline.decides and bool(ruleset.static_route or ruleset.aliases)
 
     def _redirect(self, flow: http.HTTPFlow) -> None:
         """Any other call to a provider follows its base URL, and nothing else of it changes."""
