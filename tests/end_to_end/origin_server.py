@@ -78,20 +78,21 @@ class Origin:
             self._context.wrap_socket(client, server_side=True) as tls,
         ):
             tls.settimeout(20)
-            pending = b""
+            pending = bytearray()
             while True:
                 while b"\r\n\r\n" not in pending:
                     more = tls.recv(1 << 16)
                     if not more:
                         return
                     pending += more
-                head, _, pending = pending.partition(b"\r\n\r\n")
+                head, _, rest = bytes(pending).partition(b"\r\n\r\n")
                 request = Received(head, b"")
                 length = int(request.header("content-length") or 0)
+                pending = bytearray(rest)
                 while len(pending) < length:
                     pending += tls.recv(1 << 20)
-                request = Received(head, pending[:length])
-                pending = pending[length:]
+                request = Received(head, bytes(pending[:length]))
+                del pending[:length]
                 self.received.append(request)
                 for chunk in self.script(request):
                     if not chunk:

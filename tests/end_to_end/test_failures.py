@@ -86,6 +86,39 @@ def test_every_failure_before_content_is_failed_over(
     assert proxied.rows()[0]["attempts"] == 2
 
 
+def test_a_stalled_provider_is_given_up_after_its_own_limit(sim, tmp_path: Path) -> None:
+    with behind(tmp_path, sim, variables={"ANTHROPIC_TIMEOUT": "0.3"}) as proxied:
+        said = ask(proxied, "openai_chat", "anthropic:sim-stall|gemini:sim-text", stream=True)
+        assert said.text.startswith("This is a scripted answer over gemini_generate.")
+        row = proxied.rows()[0]
+    assert (row["attempts"], row["error"]) == (2, "")
+    assert "0.3 s" in row["notes"][0]
+
+
+def test_a_waiting_client_is_kept_alive_and_gets_its_error_in_the_stream(
+    sim, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "routes.yaml").write_text(
+        "times:\n  heartbeat_grace_s: 0.05\n  keepalive_interval_s: 0.05\n"
+    )
+    settings = [f"llm_rules={rules}"]
+    variables = {"ANTHROPIC_TIMEOUT": "0.5", "GEMINI_TIMEOUT": "0.5"}
+    with behind(tmp_path, sim, settings, variables) as proxied:
+        url, body = CALLS["openai_chat"]
+        model = "anthropic:sim-stall|openai:sim-error-500"
+        with proxied.client() as client:
+            answer = client.post(url, json={**body, "model": model, "stream": True})
+        assert proxied.rows()[0]["attempts"] == 2
+    # The head was committed while the client waited, so the error comes as an event.
+    assert answer.status_code == 200
+    assert answer.text.startswith(": ")
+    events = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert message_of("openai_chat", json.loads(events[0].removeprefix("data: ")))
+    assert events[-1] == "data: [DONE]"
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 529])
 @pytest.mark.parametrize("provider", PROTOCOLS)
 @pytest.mark.parametrize("client", PROTOCOLS)

@@ -53,6 +53,8 @@ class Exchange:
     trace: list[Trace] = field(default_factory=list[Trace])
     response_bytes: int = 0
     local: bool = False
+    opened: bool = False
+    """The client's stream was begun while it waited, so nothing but events can follow."""
     _opened_s: float = 0.0
     _closed: bool = False
     _skipped: Fault | None = None
@@ -189,15 +191,17 @@ class Exchange:
     def head(self, status: int, headers: Headers) -> Pass | Buffer | Failure:
         """What to do with a provider's answer, from its status line and headers."""
         assert self.outgoing is not None
-        if self.may_retry and is_failure_status(status):
+        failed = (self.may_retry and is_failure_status(status)) or (self.opened and status >= 400)
+        if failed:
             return Failure(
                 kind="status",
                 message=f"answered {status}",
                 status=status,
                 headers=headers,
             )
-        verbatim = self.outgoing.lane != "translate" and not self.house.pipeline.buffers
         streamed = status < 400 and self._is_stream(headers)
+        verbatim = self.outgoing.lane != "translate" and not self.house.pipeline.buffers
+        verbatim = verbatim and (streamed or not self.opened)
         if verbatim and not (self.may_retry and not streamed):
             return Pass(self._verbatim_tap(headers, streamed), None, self._marked_head(headers))
         if verbatim or not streamed or not self.wants_stream or self.house.pipeline.buffers:
@@ -329,7 +333,7 @@ class Exchange:
                     return self._next_attempt()
                 case Hold() | Retry() | Forward():
                     pass
-        if self.outgoing.lane != "translate":
+        if self.outgoing.lane != "translate" and not self.opened:
             return None
         return self._marked(self.answers.events(events, self.losses))
 

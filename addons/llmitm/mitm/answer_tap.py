@@ -25,7 +25,8 @@ _EMPTY = stream.Step()
 class AnswerTap:
     """One exchange's answer over all its attempts.
 
-    again: aims the flow at another outgoing request. `failure` is the last one told by content.
+    again: aims the flow at another outgoing request. `failure` is the last one told by content;
+    `opened` tells whether the client's answer has begun.
     """
 
     def __init__(self, exchange: Exchange, again: Callable[[Outgoing], None]) -> None:
@@ -37,11 +38,13 @@ class AnswerTap:
         self._kept_bytes = 0
         self._cap_bytes = 0
         self.failure: Failure | None = None
+        self.opened: Callable[[], bool] = lambda: False
 
     def head(self, response: http.Response) -> stream.Verdict:
         """What to do with this attempt's answer."""
         self._tap, self._pieces, self._response = None, None, response
         self.failure = None
+        self._exchange.opened = self.opened()
         verdict = self._exchange.head(response.status_code, header_list(response.headers))
         match verdict:
             case Failure(message=message):

@@ -117,7 +117,9 @@ class Intercept:
         match exchange.start():
             case Outgoing() as outgoing:
                 self._aim(flow, outgoing)
-                running.steering = self._streams.steer(flow, self._plan(running))
+                steering = self._streams.steer(flow, self._plan(running))
+                running.tap.opened = lambda: steering.opened
+                running.steering = steering
             case WireResponse() as answer:
                 flow.response = http_response(answer.status, answer.headers, answer.body)
             case _ as hold:
@@ -149,7 +151,7 @@ class Intercept:
         plan = stream.Plan(tap=running.tap)
         if exchange.may_retry:
             times = self._rulebook.house().ruleset.routes.times
-            plan.ttfb_s = times.ttfb_timeout_s if exchange.wants_stream else times.answer_timeout_s
+            plan.ttfb_s = self._ttfb_s(exchange)
             if exchange.wants_stream:
                 answers = exchange.answers
                 plan.open_head = http_response(200, answers.stream_headers, b"")
@@ -158,6 +160,13 @@ class Intercept:
         if _keeps_bodies():
             plan.keep_bytes = self._rulebook.house().ruleset.routes.limits.max_buffered_bytes
         return plan
+
+    def _ttfb_s(self, exchange: Exchange) -> float | None:
+        """How long this attempt may take to begin; None = for ever, when it is the last one."""
+        if not exchange.may_retry or exchange.outgoing is None:
+            return None
+        ruleset = self._rulebook.house().ruleset
+        return ruleset.ttfb_timeout_s(exchange.outgoing.provider, exchange.wants_stream)
 
     def _aim(self, flow: http.HTTPFlow, outgoing: Outgoing) -> None:
         running = self._running[flow.id]
@@ -182,6 +191,8 @@ class Intercept:
         match running.exchange.failed(failure):
             case Outgoing() as outgoing:
                 self._aim(attempt.flow, outgoing)
+                if running.steering is not None:
+                    running.steering.plan.ttfb_s = self._ttfb_s(running.exchange)
                 attempt.retry(fresh=True)
             case WireResponse() as answer:
                 body = running.exchange.fault_event() if attempt.opened else answer.body
