@@ -9,9 +9,9 @@ from math import ceil
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.fold import fold, unfold
 from llmitm.canon.response import Response
+from llmitm.canon.statuses import STATUS_BY_KIND
 from llmitm.canon.values import Loss
 from llmitm.dialects.contract import Dialect, Reply, StreamEncoder
-from llmitm.exchange.failure import STATUS_BY_KIND
 from llmitm.exchange.wire import Headers, WireResponse
 
 JSON_HEADERS: Headers = (("content-type", "application/json"),)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from llmitm.canon.events import Fault, FaultKind
+from llmitm.canon.statuses import KIND_BY_STATUS, STATUS_BY_KIND
 from llmitm.exchange.wire import Headers, header
 
 type FailureKind = Literal["connect", "certificate", "timeout", "broken", "status", "fault", "wire"]
@@ -46,43 +47,6 @@ _BY_KIND: Mapping[FailureKind, tuple[int, FaultKind, str]] = MappingProxyType(
     }
 )
 
-_KIND_BY_STATUS: Mapping[int, FaultKind] = MappingProxyType(
-    {
-        400: "invalid_request",
-        401: "authentication",
-        402: "billing",
-        403: "permission",
-        404: "not_found",
-        408: "timeout",
-        413: "too_large",
-        422: "invalid_request",
-        429: "rate_limit",
-        500: "server",
-        502: "unavailable",
-        503: "unavailable",
-        504: "timeout",
-        529: "overloaded",
-    }
-)
-
-STATUS_BY_KIND: Mapping[FaultKind, int] = MappingProxyType(
-    {
-        "invalid_request": 400,
-        "authentication": 401,
-        "billing": 402,
-        "permission": 403,
-        "not_found": 404,
-        "too_large": 413,
-        "context_length": 400,
-        "rate_limit": 429,
-        "overloaded": 529,
-        "timeout": 504,
-        "unavailable": 503,
-        "server": 500,
-        "cannot_express": 422,
-    }
-)
-
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 _RETRYABLE_FAULTS = frozenset({"rate_limit", "overloaded", "timeout", "unavailable", "server"})
 
@@ -107,7 +71,7 @@ def fault_of(failure: Failure, now_s: float) -> Fault:
     fault = failure.fault
     if fault is None:
         if failure.status >= 400:
-            kind = _KIND_BY_STATUS.get(failure.status, kind)
+            kind = KIND_BY_STATUS.get(failure.status, kind)
         fault = Fault(kind=kind, message=failure.message, code=code)
     elif failure.status < 400:
         status = STATUS_BY_KIND[fault.kind]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from llmitm.canon.events import Event, Fault
+from llmitm.canon.statuses import STATUS_BY_KIND
 from llmitm.dialects.contract import Frame, StreamDecoder, StreamEncoder
 from llmitm.exchange.codings import Watcher
-from llmitm.exchange.failure import STATUS_BY_KIND, Failure, is_retryable
+from llmitm.exchange.failure import Failure, is_retryable
 from llmitm.exchange.meter import Meter, is_content
 from llmitm.exchange.pipeline import Pipeline
 from llmitm.stages.contract import Turn

@@ -8,12 +8,12 @@ a string under `error`, `object: "error"` (vLLM, Mistral), `detail` (FastAPI), `
 from __future__ import annotations
 
 from llmitm.canon.events import Fault, FaultKind
+from llmitm.canon.statuses import KIND_BY_STATUS
 from llmitm.canon.values import Json
 from llmitm.dialects.openai_chat.parts import Wire
 from llmitm.dialects.openai_chat.tables import (
     CONTEXT_LENGTH,
     FAULT_CODES,
-    FAULT_STATUS,
     FAULT_WORDS,
 )
 from llmitm.dialects.openai_chat.wire import dump, string, whole
@@ -88,7 +88,7 @@ def _kind(
         return found
     if status is not None:
         usual: FaultKind = "server" if status >= 500 else "invalid_request"
-        return FAULT_STATUS.get(status, usual)
+        return KIND_BY_STATUS.get(status, usual)
     if "invalid_request" in said:
         return "invalid_request"
     return "server"

@@ -210,25 +210,6 @@ FAULT_CODES: Mapping[str, FaultKind] = MappingProxyType(
 )
 """What `error.code` or `error.type` says, in lower case."""
 
-FAULT_STATUS: Mapping[int, FaultKind] = MappingProxyType(
-    {
-        400: "invalid_request",
-        401: "authentication",
-        402: "billing",
-        403: "permission",
-        404: "not_found",
-        408: "timeout",
-        413: "too_large",
-        422: "invalid_request",
-        429: "rate_limit",
-        500: "server",
-        502: "unavailable",
-        503: "unavailable",
-        504: "timeout",
-        529: "overloaded",
-    }
-)
-
 CONTEXT_LENGTH = re.compile(
     r"maximum context length|context[_ ]length[_ ]exceeded|context window|prompt is too long"
     r"|input (?:is )?too long|too many (?:input )?tokens|exceeds? the (?:model'?s )?context"
