@@ -157,6 +157,10 @@ def test_mitmweb_shows_every_exchange_as_a_chat(sim, tmp_path: Path) -> None:
             chats = [_chat(client, flow["id"], "request") for flow in flows]
             answers = [_chat(client, flow["id"], "response") for flow in flows]
             comments = [flow["comment"] for flow in flows]
+            # The key that was put in is on the wire, and in no page.
+            assert "proxy-key" not in json.dumps(flows)
+            assert "put in by llmitm" in json.dumps(flows[1]["request"]["headers"])
+            assert sim.log.all()[-1].header("x-api-key") == "proxy-key"
     assert "user\nhi there" in chats[0]
     assert "assistant\nThis is a scripted answer over openai_chat" in chats[0]
     assert "the client asked anthropic:sim-reasoning in openai_chat" in chats[1]

@@ -7,7 +7,7 @@ One entry per exchange lives in `_running` from the request until mitmproxy says
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from mitmproxy import ctx, http
@@ -58,6 +58,7 @@ class Running:
     tap: AnswerTap
     steering: stream.Steering | None = None
     aimed: bool = False
+    secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 class Intercept:
@@ -148,7 +149,7 @@ class Intercept:
 
     def _plan(self, running: Running) -> stream.Plan:
         exchange = running.exchange
-        plan = stream.Plan(tap=running.tap)
+        plan = stream.Plan(tap=running.tap, secrets=running.secrets)
         if exchange.may_retry:
             times = self._rulebook.house().ruleset.routes.times
             plan.ttfb_s = self._ttfb_s(exchange)
@@ -178,7 +179,9 @@ class Intercept:
                 "body": incoming.body,
             }
         flow.metadata[PROTOCOLS][0] = outgoing.protocol
-        aim(flow, outgoing, running.wire, first=not running.aimed)
+        running.secrets = aim(flow, outgoing, running.wire, first=not running.aimed)
+        if running.steering is not None:
+            running.steering.plan.secrets = running.secrets
         running.aimed = True
 
     def llm_attempt_failed(self, attempt: stream.FailedAttempt) -> None:

@@ -7,7 +7,9 @@ from ipaddress import ip_address
 from mitmproxy import http
 
 from llmitm.exchange.lanes import Outgoing
-from llmitm.exchange.wire import Headers, WireRequest
+from llmitm.exchange.wire import CREDENTIAL_HEADERS, Headers, WireRequest
+
+HIDDEN = "(put in by llmitm, not shown)"
 
 
 def wire_request(flow: http.HTTPFlow) -> WireRequest:
@@ -34,16 +36,23 @@ def client_host(flow: http.HTTPFlow) -> str:
     return flow.client_conn.sni or host
 
 
-def aim(flow: http.HTTPFlow, outgoing: Outgoing, original: WireRequest, *, first: bool) -> None:
+def aim(
+    flow: http.HTTPFlow, outgoing: Outgoing, original: WireRequest, *, first: bool
+) -> dict[str, str]:
     """Makes `flow.request` the outgoing request. Values that stay are not touched at all.
 
-    first: nothing was changed by an earlier attempt, so nothing has to be put back.
+    The result is the credentials to put on the wire: flows are shown and saved, so there stands
+    only that there is one. first: nothing was changed by an earlier attempt, so nothing has to be
+    put back.
     """
     request = flow.request
+    secrets: dict[str, str] = {}
     if outgoing.headers is not None:
         fresh = http_headers(outgoing.headers)
         if "host" in request.headers:
             fresh["host"] = request.headers["host"]
+        for name in CREDENTIAL_HEADERS & {key.lower() for key in fresh}:
+            secrets[name], fresh[name] = fresh[name], HIDDEN
         request.headers = fresh
     elif not first:
         request.headers = http_headers(original.headers)
@@ -54,6 +63,7 @@ def aim(flow: http.HTTPFlow, outgoing: Outgoing, original: WireRequest, *, first
     elif not first:
         request.raw_content = original.body
     aim_at(flow, outgoing.scheme, outgoing.host, outgoing.port, outgoing.path)
+    return secrets
 
 
 def aim_at(flow: http.HTTPFlow, scheme: str, host: str, port: int, path: str) -> None:

@@ -10,7 +10,7 @@ Nothing here reads a socket; nothing here knows a provider.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal, Protocol
@@ -213,6 +213,7 @@ class Plan:
     after so many seconds since steering began; both None: never on its own.
     heartbeat_s: `tap.heartbeat()` is sent when the begun answer was silent for so long.
     keep_bytes: a streamed body up to this size is stored in `flow.response`.
+    secrets: header values that go on the wire and nowhere else; `flow.request` keeps its own.
     """
 
     tap: Tap | None = None
@@ -222,6 +223,7 @@ class Plan:
     open_after_s: float | None = None
     heartbeat_s: float | None = None
     keep_bytes: int = 0
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 @dataclass(frozen=True, slots=True)

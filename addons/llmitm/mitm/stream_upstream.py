@@ -152,6 +152,9 @@ class UpstreamSide(HttpStream):
     def send_request(self) -> CommandGenerator[None]:
         """The whole request, as stock mitmproxy sends it."""
         request, server, own = self.flow.request, self.context.server, self.attempt_id
+        if self.plan.secrets:
+            request = request.copy()
+            request.headers.update(self.plan.secrets)
         content = request.raw_content
         done = not (content or request.trailers)
         yield SendHttp(RequestHeaders(own, request, done), server)

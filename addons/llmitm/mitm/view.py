@@ -63,12 +63,12 @@ class LLMContentview(Contentview):
         if len(data) > MOST_BYTES:
             raise ValueError(f"{len(data)} bytes are too many to show as a chat")
         if metadata.http_message is flow.response and flow.response is not None:
-            return response_text(_response(protocols[1], flow.response, data))
+            return response_text(_response(protocols[1], flow.response, data)) + _account(flow)
         request = self._request(protocols[0], flow, data)
         response = None
         if flow.response is not None and (answer := flow.response.get_content(strict=False)):
             response = _response(protocols[1], flow.response, answer[:MOST_BYTES])
-        return _original_note(flow) + exchange_text(request, response)
+        return _original_note(flow) + exchange_text(request, response) + _account(flow)
 
     def _request(self, protocol: str, flow: http.HTTPFlow, data: bytes) -> Request:
         try:
@@ -103,6 +103,11 @@ def _response(protocol: str, message: http.Response, data: bytes) -> Response:
         frames = [*decoder.feed(data), *decoder.close()]
         return fold(event for frame in frames for event in frame.events)
     return fold(dialect.decode_response(data))
+
+
+def _account(flow: http.HTTPFlow) -> str:
+    """The line of the flow list: what the body itself may not tell (tokens, route, losses)."""
+    return f"\n{flow.comment}" if flow.comment else ""
 
 
 def _original_note(flow: http.HTTPFlow) -> str:
