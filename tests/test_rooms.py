@@ -55,7 +55,7 @@ EMPTY_NAMES = set(
     ["utils", "util", "helpers", "helper", "common", "misc"]
     + ["base", "manager", "service", "handler", "impl"]
 )
-SHARED_DIALECT_FILES = re.compile(r"contract|origin|splicing|framing_\w+")
+SHARED_DIALECT_FILES = re.compile(r"contract|origin|splicing|json_text|framing_\w+|limits|telling")
 TOP = {"addons", "rules", "tests", "scripts"}
 PRODUCTS_OF_TOOLS = {"dist", "build", "__pycache__", "node_modules"}
 

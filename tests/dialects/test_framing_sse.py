@@ -93,3 +93,12 @@ def test_what_is_written_reads_back() -> None:
 )
 def test_fields(raw: bytes, data: bytes | None) -> None:
     assert parse_frame(raw).data == data
+
+
+def test_work_grows_with_the_bytes_not_with_what_is_pending() -> None:
+    splitter = SseSplitter()
+    for _ in range(200_000):
+        assert splitter.feed(b"x") == []
+    # Quadratic work would copy 20 GB here and run into the time limit.
+    (frame,) = splitter.close()
+    assert len(frame.raw) == 200_000

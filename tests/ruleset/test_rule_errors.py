@@ -13,10 +13,10 @@ FAULTS = [
     ("routes", "static_rout: a\n", 1, "/static_rout", "did you mean static_route?"),
     (
         "routes",
-        "times:\n  connect_timeout: 3\n",
+        "times:\n  ttfb_timeout: 3\n",
         2,
-        "/times/connect_timeout",
-        "did you mean connect_timeout_s?",
+        "/times/ttfb_timeout",
+        "did you mean ttfb_timeout_s?",
     ),
     ("routes", "failover:\n  max_failover_hops: 51\n", 2, "/failover/max_failover_hops", "0..50"),
     ("routes", "failover:\n  max_failover_hops: 1.5\n", 2, None, "not a whole number"),
@@ -148,7 +148,7 @@ def test_the_whole_sentence(write_rules) -> None:
 def test_check_reports_all_and_loading_counts_them(write_rules) -> None:
     mine = write_rules(
         "mine",
-        routes="static_rout: a\ntimes: {connect_timeout_s: 0, ttfb_timeout_s: x}\n",
+        routes="static_rout: a\ntimes: {keepalive_interval_s: 0, ttfb_timeout_s: x}\n",
         pipeline="stages: 3\n",
         providers="providers: [",
         modls="a: b",

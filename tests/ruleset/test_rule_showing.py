@@ -11,7 +11,7 @@ from llmitm.ruleset.validation import row_in
 
 
 def test_each_value_with_its_origin(write_rules) -> None:
-    mine = write_rules("mine", routes="times:\n  connect_timeout_s: 3\n")
+    mine = write_rules("mine", routes="times:\n  heartbeat_grace_s: 3\n")
     environ = {
         "FAILURE_HANDLING_MAX_FAILOVER_HOPS": "2",
         "GROQ_API_BASE_URL": "http://h:9/v1",
@@ -19,7 +19,7 @@ def test_each_value_with_its_origin(write_rules) -> None:
     }
     rows = {row.pointer: row for row in show(load_folders([shipped_folder(), mine], environ))}
     wanted = {
-        "routes.yaml /times/connect_timeout_s": ("3.0", f"{mine}/routes.yaml:2"),
+        "routes.yaml /times/heartbeat_grace_s": ("3.0", f"{mine}/routes.yaml:2"),
         "routes.yaml /failover/max_failover_hops": ("2", "FAILURE_HANDLING_MAX_FAILOVER_HOPS"),
         "routes.yaml /static_route": ("groq:a", "STATIC_ROUTE"),
     }

@@ -7,10 +7,12 @@ import time
 
 import pytest
 
+from llmitm.canon.values import EFFORT_BUDGETS, Facts
 from llmitm.ruleset.examples import outcomes
 from llmitm.ruleset.layers import shipped_folder
 from llmitm.ruleset.loading import check, load_folders
 from llmitm.ruleset.matching import Endpoint
+from llmitm.ruleset.models import FamilyRow, ModelsFile
 from llmitm.ruleset.routes import RoutesFile
 from recordings import load as recorded
 from recordings import needs_corpus
@@ -185,7 +187,7 @@ def test_routes_yaml_writes_out_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("model", "family", "price"),
     [
-        ("gpt-5.4-2026-03-05", "gpt-5", "gpt-5-4"),
+        ("gpt-5.4-2026-03-05", "gpt-5-2", "gpt-5-4"),
         ("openai/gpt-5-mini", "gpt-5", "gpt-5-mini"),
         ("gpt-5-chat-latest", "gpt-5-chat", "gpt-5"),
         ("o3-mini", "openai-o", None),
@@ -197,6 +199,14 @@ def test_routes_yaml_writes_out_the_defaults() -> None:
         ("claude-sonnet-4@20250514", "claude-budget", "claude-sonnet"),
         ("models/gemini-2.5-flash-lite", "gemini-2-5-flash-lite", "gemini-2-5-flash-lite"),
         ("gemini-3-pro-preview", "gemini-3-pro", "gemini-3-1-pro"),
+        ("gpt-5.1-codex-max", "gpt-5-codex-max", None),
+        ("gpt-5.1-codex-mini", "gpt-5-codex", "gpt-5-mini"),
+        ("gpt-5.1", "gpt-5-1", "gpt-5"),
+        ("gpt-5.6-sol", "gpt-6", "gpt-5-6-sol"),
+        ("gemini-3.8-flash", "gemini-3-flash", None),
+        ("google/gemma-3-27b-it:free", "gemma", None),
+        ("openrouter:stepfun/step-3.5-flash:free", "step-flash", None),
+        ("kimi-code:kimi-for-coding", "kimi-for-coding", None),
         ("llama3:8b", None, None),
         ("", None, None),
     ],
@@ -295,3 +305,33 @@ def test_speed_of_match_is_printed() -> None:
             RULES.match(host, 443, method, path)
         print(f"match {host}{path}: {(time.perf_counter() - start) * 2000:.2f} µs")
     assert isinstance(RULES.match(calls[0][0], 443, *calls[0][1:]), Endpoint)
+
+
+def test_a_table_of_efforts_may_name_some_words_only() -> None:
+    models = ModelsFile(effort_budgets={"high": 20000})
+    facts = models.facts("any", Facts())
+    assert (facts.effort_budgets["high"], facts.effort_budgets["low"]) == (20000, 2048)
+    assert facts.effort_budgets.keys() == EFFORT_BUDGETS.keys()
+
+
+def test_a_family_s_limits_become_facts() -> None:
+    row = FamilyRow(
+        name="mine",
+        models=("mine-*",),
+        takes_temperature=False,
+        temperature_max=0.7,
+        takes_top_p=False,
+        max_tokens_field="max_completion_tokens",
+        system_role="user",
+        reasoning="level",
+        takes_off=False,
+        efforts=("low", "high"),
+        budget_min=1,
+        budget_max=2,
+        min_output_tokens=3,
+    )
+    facts = ModelsFile(families=(row,)).facts("acme/Mine-1:free", Facts(stream_usage=False))
+    for field in type(row).model_fields.keys() - {"name", "models"}:
+        assert getattr(facts, field) == getattr(row, field), field
+    assert not facts.stream_usage
+    assert ModelsFile(families=(row,)).facts("other", Facts()) == Facts()

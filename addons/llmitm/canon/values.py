@@ -64,24 +64,60 @@ class Loss:
     say: str = ""
 
 
+type ReasoningWay = Literal["none", "effort", "budget", "adaptive", "level", "always"]
+"""How a model is asked to think: not at all, effort word, token budget, adaptive with an effort,
+Gemini's level, or it thinks as it likes and cannot be asked."""
+
+EFFORT_BUDGETS: Mapping[str, int] = MappingProxyType(
+    {
+        "none": 0,
+        "minimal": 1024,
+        "low": 2048,
+        "medium": 8192,
+        "high": 16384,
+        "xhigh": 32768,
+        "max": 49152,
+    }
+)
+"""Effort word -> thinking tokens, where no rules are at hand: the table that `rules/models.yaml`
+ships, which is the one in force."""
+
+
 @value(kw_only=True)
 class Facts:
     """What is peculiar to one provider of a protocol; a row of data, never a branch on its name.
 
     max_tokens_field: where the chat dialect puts the output limit;
     max_tokens_default: sent where the protocol requires a limit and the client gave none;
-    system_role: `system` or `developer`, the chat dialect's role for instructions;
+    system_role: the role for instructions, `user` = the model knows no other;
     reasoning_field: the chat dialect's field for reasoning text in messages;
     stream_usage: whether the chat dialect's `stream_options.include_usage` is understood;
     extras: further facts by name, for one dialect's own use.
+
+    What the model's family accepts: takes_temperature, takes_top_p: whether it may be said;
+    temperature_max: None = the protocol's own range; reasoning: None = not known; takes_off:
+    whether thinking can be switched off; efforts: the words it takes, empty = not known;
+    budget_min, budget_max: range of a thinking budget in tokens, None = not known;
+    min_output_tokens: a smaller explicit limit leaves no room for an answer, None = none is known;
+    effort_budgets: effort word -> thinking tokens, for both directions.
     """
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     max_tokens_default: int = 8192
-    system_role: Literal["system", "developer"] = "system"
+    system_role: Literal["system", "developer", "user"] = "system"
     reasoning_field: str = "reasoning_content"
     stream_usage: bool = True
     extras: Extras = NO_EXTRAS
+    takes_temperature: bool = True
+    temperature_max: float | None = None
+    takes_top_p: bool = True
+    reasoning: ReasoningWay | None = None
+    takes_off: bool = True
+    efforts: tuple[str, ...] = ()
+    budget_min: int | None = None
+    budget_max: int | None = None
+    min_output_tokens: int | None = None
+    effort_budgets: Mapping[str, int] = EFFORT_BUDGETS
 
 
 DEFAULT_FACTS = Facts()

@@ -44,7 +44,8 @@ class Reply:
     model: the name the client asked for, echoed where the protocol wants a model;
     id: used where the provider gave none; created_s: Unix time, for protocols that tell it;
     stream_usage: chat only: the client asked for a usage chunk;
-    framing: `sse`, or `json_array` (Gemini without `alt=sse`);
+    framing: `sse`, `json_array` (Gemini without `alt=sse`), `ndjson` (Ollama) or `aws_eventstream`
+    (Bedrock);
     tools: names of the custom (free text) tools on offer, so that their calls keep their form.
     """
 
@@ -52,7 +53,7 @@ class Reply:
     id: str = ""
     created_s: int = 0
     stream_usage: bool = False
-    framing: Literal["sse", "json_array"] = "sse"
+    framing: Literal["sse", "json_array", "ndjson", "aws_eventstream"] = "sse"
     custom_tools: frozenset[str] = frozenset()
 
 

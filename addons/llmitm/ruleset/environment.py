@@ -22,8 +22,6 @@ MAX_KEYS = 20
 _NUMBERS = {
     "FAILURE_HANDLING_MAX_FAILOVER_HOPS": ("failover", "max_failover_hops"),
     "FAILURE_HANDLING_TOTAL_TIMEOUT_BUDGET": ("failover", "total_timeout_budget_s"),
-    "FAILURE_HANDLING_MAX_SILENT_WAIT": ("failover", "max_silent_wait_s"),
-    "FAILURE_HANDLING_MIN_RETRY_WAIT": ("failover", "min_retry_wait_s"),
     "FAILURE_HANDLING_KEEPALIVE_INTERVAL": ("times", "keepalive_interval_s"),
 }
 ROUTE_VARIABLES = ("STATIC_ROUTE", "MODEL_ALIASES", "DISABLE_FAILURE_HANDLING", *_NUMBERS)

@@ -1,13 +1,20 @@
-"""The shape of `rules/models.yaml`: what model families accept and cost."""
+"""The shape of `rules/models.yaml`: what model families accept and cost.
+
+A family's row becomes `Facts`, which is how the encoders see it.
+"""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
 
+from llmitm.canon.values import EFFORT_BUDGETS, Facts
 from llmitm.ruleset.rows import Name, Row
 
 type Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -26,14 +33,17 @@ class FamilyRow(Row):
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = Field(
         default=None, description="Chat: where the limit must stand; null = as the provider says."
     )
-    system_role: Literal["system", "developer"] | None = Field(
-        default=None, description="Chat: the role of instructions; null = as the provider says."
+    system_role: Literal["system", "developer", "user"] | None = Field(
+        default=None,
+        description="Chat: the role of instructions; user = it knows no role for them (in every "
+        "protocol); null = as the provider says.",
     )
     reasoning: Literal["none", "effort", "budget", "adaptive", "level", "always"] | None = Field(
         default=None,
         description="How thinking is asked for: not at all, effort word, token budget, adaptive "
         "with effort, Gemini level, or it cannot be changed; null = unknown.",
     )
+    takes_off: bool = Field(default=True, description="false = it cannot be told not to think.")
     efforts: tuple[Effort, ...] = Field(
         default=(), description="Effort words it takes; empty = unknown."
     )
@@ -65,14 +75,53 @@ class ModelsFile(Row):
     prices: tuple[PriceRow, ...] = Field(default=(), description="First match wins.")
 
     def family(self, model: str) -> FamilyRow | None:
-        """The family of a model, None = none is listed."""
-        name = short_name(model)
-        return next((row for row in self.families if _listed(name, row.models)), None)
+        """The family of a model, None = none is listed.
+
+        A name may bring a provider in front (`openrouter:stepfun/step-3.5-flash:free`).
+        """
+        found = _first(self._families, short_name(model))
+        before, colon, after = model.partition(":")
+        if found is None and colon and "/" not in before:
+            found = _first(self._families, short_name(after))
+        return found
 
     def price(self, model: str) -> PriceRow | None:
         """The prices of a model, None = none are listed."""
-        name = short_name(model)
-        return next((row for row in self.prices if _listed(name, row.models)), None)
+        return _first(self._prices, short_name(model))
+
+    def facts(self, model: str, facts: Facts) -> Facts:
+        """A provider's peculiarities with those of the model's family laid over them."""
+        if self._budgets != facts.effort_budgets:
+            facts = replace(facts, effort_budgets=self._budgets)
+        family = self.family(model)
+        if family is None:
+            return facts
+        return replace(
+            facts,
+            max_tokens_field=family.max_tokens_field or facts.max_tokens_field,
+            system_role=family.system_role or facts.system_role,
+            takes_temperature=family.takes_temperature,
+            temperature_max=family.temperature_max,
+            takes_top_p=family.takes_top_p,
+            reasoning=family.reasoning,
+            takes_off=family.takes_off,
+            efforts=family.efforts,
+            budget_min=family.budget_min,
+            budget_max=family.budget_max,
+            min_output_tokens=family.min_output_tokens,
+        )
+
+    @cached_property
+    def _budgets(self) -> Mapping[str, int]:
+        return {**EFFORT_BUDGETS, **self.effort_budgets}
+
+    @cached_property
+    def _families(self) -> tuple[tuple[re.Pattern[str], FamilyRow], ...]:
+        return tuple((_pattern(row.models), row) for row in self.families)
+
+    @cached_property
+    def _prices(self) -> tuple[tuple[re.Pattern[str], PriceRow], ...]:
+        return tuple((_pattern(row.models), row) for row in self.prices)
 
 
 def short_name(model: str) -> str:
@@ -86,7 +135,14 @@ def short_name(model: str) -> str:
     return name.removeprefix("anthropic.")
 
 
-def _listed(name: str, patterns: tuple[str, ...]) -> bool:
+def _pattern(models: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in models))
+
+
+def _first[T](rows: Iterable[tuple[re.Pattern[str], T]], name: str) -> T | None:
     # resellers write 4.5 where vendors write 4-5
-    names = (name, name.replace(".", "-"))
-    return any(fnmatch.fnmatchcase(one, pattern) for pattern in patterns for one in names)
+    other = name.replace(".", "-")
+    for pattern, row in rows:
+        if pattern.match(name) or (other != name and pattern.match(other)):
+            return row
+    return None

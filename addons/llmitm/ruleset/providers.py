@@ -17,9 +17,13 @@ type Protocol = Literal[
     "anthropic_messages",
     "gemini_generate",
     "gemini_code_assist",
+    "ollama_chat",
+    "ollama_generate",
+    "bedrock_converse",
+    "bedrock_invoke",
 ]
 type Kind = Literal["generate", "count_tokens", "models", "embeddings", "websocket", "other"]
-type AuthStyle = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"]
+type AuthStyle = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"]
 
 
 def _check_path(text: str) -> str:
@@ -86,7 +90,11 @@ class ProtocolRow(Row):
 class AuthRow(Row):
     """How a key is shown to the provider."""
 
-    style: AuthStyle = Field(default="bearer", description="Which header carries the key.")
+    style: AuthStyle = Field(
+        default="bearer",
+        description="Which header carries the key; `sigv4`: the client signs each call, so nothing "
+        "can be routed to the provider.",
+    )
     header: str | None = Field(
         default=None, description="Another header's name; the key stands there as it is."
     )

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
 
 from llmitm.ruleset.rows import Regex, Row, Text
+
+
+def _check_target(pattern: str) -> str:
+    if ":" not in pattern and pattern != "*":
+        raise ValueError("a pattern of `provider:model` is needed, as `anthropic:*`")
+    return pattern.lower()
+
+
+TargetPattern = Annotated[str, AfterValidator(_check_target)]
+"""A pattern (`*`, `?`) of `provider:model`; case is no matter."""
 
 
 class AliasRow(Row):
@@ -28,23 +41,27 @@ class LimitsRow(Row):
     max_buffered_bytes: int = Field(
         default=67_108_864, ge=1024, description="Longest answer held back for a policy."
     )
+    signature_memory_bytes: int = Field(
+        default=33_554_432,
+        ge=0,
+        description="Reasoning signatures kept for clients that cannot carry them; 0 = none.",
+    )
+    signature_turn_bytes: int = Field(
+        default=2_097_152, ge=1024, description="Largest of these for one turn of the assistant."
+    )
+    signature_turns: int = Field(
+        default=20_000, ge=0, description="Most turns whose signatures are kept; 0 = none."
+    )
 
 
 class TimesRow(Row):
     """How long llmitm waits, in seconds."""
 
-    connect_timeout_s: float = Field(default=15, gt=0, le=600, description="For a connection.")
     ttfb_timeout_s: float = Field(
         default=60, gt=0, le=86400, description="For the first byte of a streamed answer."
     )
     answer_timeout_s: float = Field(
         default=600, gt=0, le=86400, description="For the first byte of an answer in one piece."
-    )
-    first_event_hold_s: float = Field(
-        default=10,
-        ge=0,
-        le=600,
-        description="How long a stream's preamble is held back for its first content.",
     )
     heartbeat_grace_s: float = Field(
         default=5,
@@ -67,12 +84,6 @@ class FailoverRow(Row):
     total_timeout_budget_s: float = Field(
         default=90, gt=0, le=86400, description="For all attempts together."
     )
-    max_silent_wait_s: float = Field(
-        default=30, ge=0, le=3600, description="Longest wait for the same target."
-    )
-    min_retry_wait_s: float = Field(
-        default=1, ge=0, le=3600, description="Shortest wait before the same target again."
-    )
 
 
 class RoutesFile(Row):
@@ -84,6 +95,22 @@ class RoutesFile(Row):
         description="`provider:model?temperature=…` for every exchange; beats aliases.",
     )
     aliases: tuple[AliasRow, ...] = Field(default=(), description="Tried in order, first match.")
+    losses: Literal["allow", "refuse"] = Field(
+        default="allow",
+        description="refuse = a request that would lose something on its way to another protocol "
+        "is answered 422 instead of being sent.",
+    )
+    refuse_losses: tuple[TargetPattern, ...] = Field(
+        default=(),
+        description="Targets with `losses: refuse`: patterns (`*`, `?`) of `provider:model`.",
+    )
     limits: LimitsRow = Field(default=LimitsRow(), description="How much llmitm takes in.")
     times: TimesRow = Field(default=TimesRow(), description="How long it waits.")
     failover: FailoverRow = Field(default=FailoverRow(), description="After a failure.")
+
+    def refuses_losses(self, provider: str, model: str) -> bool:
+        """Whether a request that loses something must not be sent there."""
+        if self.losses == "refuse" or not self.refuse_losses:
+            return self.losses == "refuse"
+        target = f"{provider}:{model}".lower()
+        return any(fnmatchcase(target, pattern) for pattern in self.refuse_losses)

@@ -204,7 +204,7 @@ class Ruleset:
         }
         auth = held.row.auth
         style = auth.by_protocol.get(protocol, auth.style)
-        if key is None or style == "none":
+        if key is None or style in ("none", "sigv4"):
             return found
         value = key.get_secret_value()
         if auth.header is not None and protocol not in auth.by_protocol:
@@ -247,6 +247,12 @@ class Ruleset:
             return own
         return times.ttfb_timeout_s if stream else times.answer_timeout_s
 
+    def check_target(self, provider: str) -> None:
+        """Raises RuleError that says why, if no call can be routed to the provider."""
+        if self._provider(provider).row.auth.style == "sigv4":
+            say = "only a client can sign its calls (SigV4), so it is never the target of a route"
+            raise RuleError("rules/providers.yaml", 0, f"/{provider}/auth/style", say)
+
     def protocol(self, provider: str, wanted: Protocol | None = None) -> Protocol:
         """The protocol to send in: `wanted` where the provider speaks it, else its own.
 
@@ -258,14 +264,7 @@ class Ruleset:
     def facts(self, provider: str, model: str = "") -> Facts:
         """The provider's peculiarities, those of the model's family laid over them."""
         facts = self._provider(provider).facts
-        family = self.models.family(model) if model else None
-        if family is None:
-            return facts
-        return replace(
-            facts,
-            max_tokens_field=family.max_tokens_field or facts.max_tokens_field,
-            system_role=family.system_role or facts.system_role,
-        )
+        return self.models.facts(model, facts) if model else facts
 
     def selector(self, text: str, form: Form = "rule") -> Selector | BadSelector:
         """The selector in `text`, read against the providers here."""

@@ -27,8 +27,7 @@ from llmitm.canon.request import (
 )
 from llmitm.canon.values import DEFAULT_FACTS, Facts
 from llmitm.dialects.anthropic_messages import DIALECT
-from llmitm.dialects.anthropic_messages.foreign import effort_of
-from llmitm.dialects.anthropic_messages.tables import EFFORT_BUDGETS, NAME
+from llmitm.dialects.anthropic_messages.tables import NAME
 
 HI = Message(role="user", parts=(Text(text="hi"),))
 TOOL = Tool(name="look", parameters={"type": "object", "properties": {}})
@@ -77,12 +76,12 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
     (
         {"reasoning": ReasoningConfig(effort="high"), "sampling": Sampling(max_tokens=32000)},
         {"max_tokens": 32000, "thinking": {"type": "enabled", "budget_tokens": 16384}},
-        [],
+        ["reasoning.effort adapted"],
     ),
     (
         {"reasoning": ReasoningConfig(effort="high")},
         {"max_tokens": 8192 + 16384, "thinking": {"type": "enabled", "budget_tokens": 16384}},
-        [],
+        ["reasoning.effort adapted"],
     ),
     (
         {"reasoning": ReasoningConfig(effort="high"), "sampling": Sampling(max_tokens=1000)},
@@ -141,7 +140,12 @@ SETTINGS: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
             "sampling": Sampling(temperature=0.5, top_k=1, top_p=0.5, max_tokens=9000),
         },
         {"max_tokens": 9000, "thinking": {"type": "enabled", "budget_tokens": 2048}},
-        ["sampling.temperature dropped", "sampling.top_k dropped", "sampling.top_p dropped"],
+        [
+            "reasoning.effort adapted",
+            "sampling.temperature dropped",
+            "sampling.top_k dropped",
+            "sampling.top_p dropped",
+        ],
     ),
     (
         {
@@ -315,10 +319,4 @@ def test_thinking_waits_for_the_end_of_an_unsigned_tool_turn() -> None:
     signed = said("assistant", Reasoning(text="t", signature="s", dialect=NAME), call)
     body, lost = sent(replace(request, messages=(HI, signed, result)))
     assert body["thinking"]["type"] == "enabled"
-    assert lost == []
-
-
-def test_the_effort_table_reads_both_ways() -> None:
-    for effort, budget in EFFORT_BUDGETS.items():
-        assert effort_of(budget) == ("low" if effort == "minimal" else effort)
-    assert effort_of(1) == "low"
+    assert lost == ["reasoning.effort adapted"]

@@ -78,7 +78,7 @@ def test_the_reply_gives_what_the_provider_did_not() -> None:
 
 
 FOREIGN: list[Event] = [
-    Start("r1", "claude", 5, {"type": "message"}, "anthropic_messages"),
+    Start("r1", "claude", 5, {"type": "message", "container": {"id": "c"}}, "anthropic_messages"),
     Usage(input_tokens=9, cache_read_tokens=2, cache_write_tokens=3, raw={"input_tokens": 4}),
     PartStart(0, Reasoning(dialect="anthropic_messages")),
     PartDelta(0, "reasoning", "hm"),

@@ -153,7 +153,7 @@ def test_reasoning(config: ReasoningConfig, wire: Any, lost: list[str]) -> None:
 
 
 def test_effort_as_a_budget_where_models_know_no_levels() -> None:
-    facts = Facts(extras={"thinking_budgets": {"low": 1024}})
+    facts = Facts(reasoning="budget", effort_budgets={"low": 1024})
     body, losses = encode(foreign(reasoning=ReasoningConfig(effort="low")), facts)
     assert body["generationConfig"] == {"thinkingConfig": {"thinkingBudget": 1024}}
     assert losses == [("reasoning.effort", "", "adapted")]

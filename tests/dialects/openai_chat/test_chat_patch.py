@@ -164,6 +164,10 @@ def test_recorded_requests() -> None:
         assert json.loads(model or "") == {**wire, "model": "another"}
         sampled = patched(lambda r: replace(r, sampling=_cooler(r.sampling)), body)
         assert json.loads(sampled or "") == {**wire, "temperature": 0.125}
+        assert _kept(body, model or "") >= len(body) - len(json.dumps(wire.get("model", "")))
+        assert _kept(body, sampled or "") >= len(body) - len(
+            json.dumps(wire.get("temperature", ""))
+        )
         for place, message in enumerate(DIALECT.decode_request(body.encode()).messages):
             match message.parts:
                 case (Text(text=text), *_) | (ToolResult(parts=(Text(text=text),)), *_):
@@ -178,3 +182,14 @@ def test_recorded_requests() -> None:
 
 def _cooler(sampling: Sampling) -> Sampling:
     return replace(sampling, temperature=0.125)
+
+
+def _kept(old: str, new: str) -> int:
+    """How many characters of `old` stand unchanged before and after the one edit in `new`."""
+    start = _shared(old, new)
+    return start + _shared(old[start:][::-1], new[start:][::-1])
+
+
+def _shared(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))

@@ -143,3 +143,11 @@ def test_the_same_request_gives_the_same_bytes() -> None:
     first = DIALECT.encode_request(request, DEFAULT_FACTS).body
     assert DIALECT.encode_request(request, DEFAULT_FACTS).body == first
     assert json.loads(first) == json.loads(body)
+
+
+@pytest.mark.parametrize("entry", [1, "x", None, [], [{}]])
+def test_a_tool_that_is_no_object_is_not_lost_silently(entry: Any) -> None:
+    body = json.dumps({"messages": [], "tools": [entry, {"type": "web_search"}]})
+    wire, losses = encoded(DIALECT.decode_request(body.encode()))
+    assert wire["tools"] == [{"type": "web_search"}]
+    assert losses == {"tool.server"}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from llmitm.canon.events import Finish, FinishReason, Usage
 from llmitm.canon.parts import Part, ToolCall
 from llmitm.canon.values import Json
+from llmitm.dialects.anthropic_messages.parts import PartEncoder
 from llmitm.dialects.anthropic_messages.tables import FINISH, NOT_IN_CALL_ID, STOP_REASONS
 from llmitm.dialects.anthropic_messages.wire import whole
 from llmitm.dialects.contract import Reply
@@ -46,14 +47,17 @@ def usage_fields(usage: Usage | None, own: bool) -> Body:
     if usage is None:
         return {"input_tokens": 0, "output_tokens": 0}
     fields: Body = {}
+    read, write = usage.cache_read_tokens, usage.cache_write_tokens
     if usage.input_tokens is not None:
-        cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-        fresh = usage.input_tokens - cached
-        fields["input_tokens"] = fresh if own else max(fresh, 0)
-    if usage.cache_write_tokens is not None:
-        fields["cache_creation_input_tokens"] = usage.cache_write_tokens
-    if usage.cache_read_tokens is not None:
-        fields["cache_read_input_tokens"] = usage.cache_read_tokens
+        if not own and cache_exceeds(usage):
+            # Clients sum the three: the whole prompt is what must stay right.
+            read = min(read or 0, max(usage.input_tokens, 0))
+            write = None if write is None else min(write, max(usage.input_tokens - read, 0))
+        fields["input_tokens"] = usage.input_tokens - (read or 0) - (write or 0)
+    if write is not None:
+        fields["cache_creation_input_tokens"] = write
+    if read is not None:
+        fields["cache_read_input_tokens"] = read
     if usage.output_tokens is not None:
         fields["output_tokens"] = usage.output_tokens
     if own and isinstance(usage.raw, dict):
@@ -61,6 +65,13 @@ def usage_fields(usage: Usage | None, own: bool) -> Body:
     if usage.reasoning_tokens is not None:
         fields["output_tokens_details"] = {"thinking_tokens": usage.reasoning_tokens}
     return {"input_tokens": 0, "output_tokens": 0, **fields}
+
+
+def cache_exceeds(usage: Usage | None) -> bool:
+    """Whether more of the prompt was cached than there was prompt, as some providers tell."""
+    if usage is None or usage.input_tokens is None:
+        return False
+    return (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0) > usage.input_tokens
 
 
 def decode_finish(reason: str, sequence: Json, extras: Body) -> Finish:
@@ -90,6 +101,17 @@ def stop_reason(finish: Finish | None, own: bool, called: bool) -> str:
     if reason == "stop" and finish.stop_sequence is not None:
         return "stop_sequence"
     return STOP_REASONS[reason]
+
+
+def lose_finish(finish: Finish, encoder: PartEncoder) -> None:
+    """Tells what the words of this protocol do not say of another protocol's finish."""
+    if encoder.own:
+        return
+    if finish.reason == "unknown":
+        encoder.lose("finish.reason", say=finish.raw or "")
+    elif FINISH.get(STOP_REASONS[finish.reason]) != finish.reason:
+        word = STOP_REASONS[finish.reason]
+        encoder.lose("finish.reason", (), "adapted", f"{finish.reason} as {word}")
 
 
 def answer_id(ident: str, reply: Reply) -> str:

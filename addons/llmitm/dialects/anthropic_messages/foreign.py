@@ -19,13 +19,13 @@ from llmitm.dialects.anthropic_messages.parts import PartEncoder
 from llmitm.dialects.anthropic_messages.settings import sampling_fields, tool_choice_field
 from llmitm.dialects.anthropic_messages.tables import (
     ADAPTIVE_MODELS,
-    EFFORT_BUDGETS,
     EFFORTS,
     MIN_BUDGET,
     SERVICE_TIERS,
     SHOWN,
 )
-from llmitm.dialects.anthropic_messages.wire import telling
+from llmitm.dialects.limits import budget_of, clamped, effort_of
+from llmitm.dialects.telling import telling
 
 type Body = dict[str, Json]
 
@@ -271,8 +271,13 @@ class _Thinking:
         self._encoder = encoder
         self._limit = request.sampling.max_tokens
         self._default = facts.max_tokens_default
-        way = facts.extras.get("thinking")
-        self._adaptive = way == "adaptive" if way else bool(ADAPTIVE_MODELS.search(request.model))
+        self._facts = facts
+        way = facts.extras.get("thinking") or facts.reasoning
+        self._adaptive = (
+            way == "adaptive"
+            if way in ("adaptive", "budget")
+            else bool(ADAPTIVE_MODELS.search(request.model))
+        )
 
     def settled(self, messages: list[Body], choice: Body | None) -> _Settled:
         limit = self._limit if self._limit is not None else self._default
@@ -285,11 +290,11 @@ class _Thinking:
             return _Settled(limit, {"type": "disabled"})
         if config.mode is None and config.effort is None and config.budget_tokens is None:
             return _Settled(limit)
-        settled = self._by_effort(limit) if self._adaptive else self._by_budget(limit)
         why = self._conflict(messages, choice)
-        if settled.on and why:
+        if why:
             self._encoder.lose("reasoning.mode", (), say=why)
             return _Settled(limit)
+        settled = self._by_effort(limit) if self._adaptive else self._by_budget(limit)
         if settled.field is not None and config.show is not None:
             settled.field["display"] = SHOWN.get(config.show, "summarized")
         return settled
@@ -299,7 +304,7 @@ class _Thinking:
         effort = config.effort if config else None
         budget = config.budget_tokens if config else None
         if effort is None and budget is not None and budget > 0:
-            effort = effort_of(budget)
+            effort = effort_of(budget, self._facts, EFFORTS)
             self._encoder.lose("reasoning.budget_tokens", (), "adapted", f"effort {effort}")
         elif effort is not None and effort not in EFFORTS:
             known = "low" if effort == "minimal" else "medium"
@@ -310,9 +315,10 @@ class _Thinking:
     def _by_budget(self, limit: int) -> _Settled:
         config = self._config
         told = config.budget_tokens if config else None
-        effort = (config.effort if config else None) or "medium"
-        wanted = told if told and told > 0 else EFFORT_BUDGETS.get(effort, EFFORT_BUDGETS["medium"])
-        budget = max(wanted, MIN_BUDGET)
+        effort = config.effort if config else None
+        usual = budget_of("medium", self._facts) or MIN_BUDGET
+        wanted = budget_of(effort, self._facts) or usual if effort else usual
+        budget = max(clamped(told, self._facts) if told and told > 0 else wanted, MIN_BUDGET)
         feature = "reasoning.budget_tokens" if told else "reasoning.effort"
         if self._limit is None:
             limit = self._default + budget
@@ -321,8 +327,11 @@ class _Thinking:
             return _Settled(limit)
         elif budget >= self._limit:
             budget = max(MIN_BUDGET, self._limit // 2)
-        if told and budget != told and told > 0:
-            self._encoder.lose(feature, (), "adapted", f"{told} became {budget}")
+        if told and told > 0:
+            if budget != told:
+                self._encoder.lose(feature, (), "adapted", f"{told} became {budget}")
+        elif effort is not None:
+            self._encoder.lose(feature, (), "adapted", f"as {budget} tokens")
         return _Settled(limit, {"type": "enabled", "budget_tokens": budget}, on=True)
 
     def _conflict(self, messages: list[Body], choice: Body | None) -> str:
@@ -346,12 +355,6 @@ def _opens_with(message: Body, kind: str) -> bool:
             return first == kind
         case _:
             return False
-
-
-def effort_of(budget: int) -> str:
-    """The highest effort whose budget is not above `budget`, `low` at least."""
-    fits = [word for word in EFFORTS if EFFORT_BUDGETS[word] <= budget]
-    return fits[-1] if fits else "low"
 
 
 def _closed(schema: Json) -> Json:

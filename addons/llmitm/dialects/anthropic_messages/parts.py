@@ -25,8 +25,9 @@ from llmitm.canon.parts import (
 from llmitm.canon.request import Tool
 from llmitm.canon.values import Extras, Json, Loss, Path, pointer
 from llmitm.dialects.anthropic_messages.blocks import content_source_text
-from llmitm.dialects.anthropic_messages.tables import IMAGE_TYPES, NAME, SAYS_NOTHING
-from llmitm.dialects.anthropic_messages.wire import parse, telling
+from llmitm.dialects.anthropic_messages.tables import IMAGE_TYPES, NAME
+from llmitm.dialects.anthropic_messages.wire import parse
+from llmitm.dialects.telling import telling, told_anew
 
 type Block = dict[str, Json]
 
@@ -106,9 +107,17 @@ class PartEncoder:
             value = extras[key]
             if key == "cache_control" and isinstance(value, dict):
                 kept[key] = value
-            elif key not in SAYS_NOTHING:
-                self.lose("field", (*at, key) if at else (), say=key)
+            else:
+                self.lose("field", (*at, key), say=key)
         return kept
+
+    def answer_extras(self, extras: Extras) -> Extras:
+        """As `extras`, of the answer itself."""
+        if self.own or not extras:
+            return extras
+        for key in told_anew(extras):
+            self.lose("field", (key,), say=key)
+        return {}
 
     def _text(self, part: Text) -> Block | None:
         if self.own:

@@ -27,6 +27,7 @@ from llmitm.dialects.anthropic_messages.settings import (
 from llmitm.dialects.anthropic_messages.tables import NAME, SCALARS
 from llmitm.dialects.anthropic_messages.wire import dump, parse, without
 from llmitm.dialects.contract import Encoded
+from llmitm.dialects.limits import fit
 from llmitm.dialects.origin import PatchTable
 from llmitm.dialects.origin import patch_request as patch
 from llmitm.errors import ClientWireError
@@ -99,10 +100,14 @@ def _message(value: Json, place: int) -> Message:
 def encode_request(request: Request, facts: Facts) -> Encoded:
     """The body of `POST /v1/messages` for a request of any protocol, and what it cannot carry.
 
-    A request of this protocol comes out as it was read; in one of another the limit the API
-    demands is `facts.max_tokens_default` when the client gave none.
+    A request of this protocol comes out as it was read; one of another is brought within what the
+    model's family accepts, and the limit the API demands is `facts.max_tokens_default` when the
+    client gave none.
     """
     losses: list[Loss] = []
+    if request.dialect != NAME:
+        request, told = fit(request, facts, NAME)
+        losses += told
     encoder = PartEncoder(request.dialect == NAME, losses)
     body = _own_body(request, encoder) if encoder.own else foreign_body(request, facts, encoder)
     return Encoded(dump(body), tuple(losses))

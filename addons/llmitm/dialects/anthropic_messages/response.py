@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from llmitm.canon.events import Event, Finish, Opaque
 from llmitm.canon.fold import unfold
-from llmitm.canon.parts import Media, Part, Reasoning, ToolCall, Unknown
+from llmitm.canon.parts import Media, Part, Reasoning, Text, ToolCall, Unknown
 from llmitm.canon.response import Choice, Response
 from llmitm.canon.values import NO_EXTRAS, Extras, Json, Loss
 from llmitm.dialects.anthropic_messages.answers import (
     answer_id,
+    cache_exceeds,
     call_id,
     decode_finish,
     decode_usage,
+    lose_finish,
     model_name,
     stop_reason,
     usage_fields,
@@ -133,12 +135,13 @@ def encode_response(response: Response, reply: Reply) -> Encoded:
     }
     if response.usage is not None or not own:
         body["usage"] = usage_fields(response.usage, own)
-    body |= encoder.extras(response.extras, ())
+        if not own and cache_exceeds(response.usage):
+            encoder.lose("usage", (), "adapted", "more cached tokens than there were")
+    body |= encoder.answer_extras(response.extras)
     if finish is not None:
-        if not own and finish.reason == "unknown":
-            encoder.lose("finish.reason", say=finish.raw or "")
+        lose_finish(finish, encoder)
         body |= encoder.extras(_flat(finish.extras), ())
-    body |= encoder.extras(response.end_extras, ())
+    body |= encoder.answer_extras(response.end_extras)
     return Encoded(dump(body), tuple(losses))
 
 
@@ -165,6 +168,9 @@ def answer_block(part: Part, ident: str, encoder: PartEncoder) -> Json:
         encoder.lose(f"part.{part.kind}", say="not in an answer")
         return None
     block = encoder.part(part)
+    if isinstance(part, Text) and block is None and part.text:
+        # Only requests must not hold white space alone.
+        return {"type": "text", "text": part.text}
     if isinstance(part, ToolCall) and block is not None:
         block["id"] = ident
     if isinstance(part, Unknown) and block is not None and part.kind in SERVER_CALLS:

@@ -87,18 +87,18 @@ CONTEXT_LENGTH = re.compile(r"prompt is too long|exceeds? (the )?context (limit|
 
 CONTEXT_LENGTH_WORDS = "prompt is too long"
 
-EFFORT_BUDGETS: Mapping[str, int] = MappingProxyType(
-    {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 32768, "max": 49152}
-)
-"""Reasoning effort <-> `thinking.budget_tokens`: the one table, for both directions."""
-
 MIN_BUDGET = 1024
+"""The least `thinking.budget_tokens`."""
+
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 """The words that `output_config.effort` takes."""
 
-ADAPTIVE_MODELS = re.compile(r"claude-(opus|sonnet)-(4-[6-9]|[5-9])|claude-(fable|mythos)", re.I)
-"""Models that take `thinking.type: adaptive` (and, from Opus 4.7 on, nothing else); the fact
-`thinking` = `adaptive` or `budget` goes before this pattern."""
+ADAPTIVE_MODELS = re.compile(
+    r"claude-(opus|sonnet)-4-[6-9]|claude-(opus|sonnet|haiku)-[5-9]|claude-(fable|mythos)", re.I
+)
+"""Models that take `thinking.type: adaptive` (and, from Opus 4.7 on, nothing else), where no
+family says so: the same as in `rules/models.yaml`. The fact `thinking` = `adaptive` or `budget`
+goes before the family, which goes before this pattern."""
 
 THINKING_MODES: Mapping[str, Literal["on", "off", "adaptive"]] = MappingProxyType(
     {"enabled": "on", "disabled": "off", "adaptive": "adaptive"}
@@ -117,9 +117,6 @@ SERVICE_TIERS = MappingProxyType({"auto": "auto", "default": "standard_only"})
 """Other protocols' `service_tier` -> ours."""
 
 SERVER_CALLS = frozenset({"server_tool_use", "mcp_tool_use"})
-
-SAYS_NOTHING = frozenset({"id", "index", "object", "status", "type"})
-"""Keys of other protocols' objects that only describe them: dropped without a loss."""
 
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 

@@ -59,11 +59,6 @@ def without(fields: dict[str, Json], *known: str) -> Extras:
     return rest or NO_EXTRAS
 
 
-def telling(extras: Extras) -> list[str]:
-    """The keys that say something: nulls and empty containers do not."""
-    return [key for key, value in extras.items() if value not in (None, "", [], {})]
-
-
 def whole(value: Json) -> int | None:
     """`value` if it is an integer (a boolean is none)."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None

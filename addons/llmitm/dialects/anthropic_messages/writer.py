@@ -29,7 +29,9 @@ from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, 
 from llmitm.canon.values import NO_EXTRAS, Extras, Json, Loss
 from llmitm.dialects.anthropic_messages.answers import (
     answer_id,
+    cache_exceeds,
     call_id,
+    lose_finish,
     model_name,
     stop_reason,
     usage_fields,
@@ -161,7 +163,7 @@ class SseEncoder:
             "stop_reason": None,
             "stop_sequence": None,
             "usage": {"input_tokens": 0, "output_tokens": 0, **usage},
-            **self._parts.extras(start.extras, ()),
+            **self._parts.answer_extras(start.extras),
         }
         self._frame("message_start", {"type": "message_start", "message": message})
 
@@ -327,8 +329,8 @@ class SseEncoder:
         self._wire.end_all()
         own = self._parts.own
         finish = self._finish
-        if finish is not None and finish.reason == "unknown" and not own:
-            self._parts.lose("finish.reason", say=finish.raw or "")
+        if finish is not None:
+            lose_finish(finish, self._parts)
         more = self._parts.extras(finish.extras, ()) if finish else NO_EXTRAS
         beside = more.get("message_delta")
         delta: Body = {
@@ -344,13 +346,15 @@ class SseEncoder:
             **(beside if isinstance(beside, dict) else {}),
         }
         self._frame("message_delta", event)
-        last = self._parts.extras(extras, ())
+        last = self._parts.answer_extras(extras)
         self._frame("message_stop", {"type": "message_stop", **last})
         self._ended = True
 
     def _final_usage(self) -> Body:
         """Cumulative counts; in an answer of our own only what was told since its beginning."""
         if not self._parts.own:
+            if cache_exceeds(self._usage):
+                self._parts.lose("usage", (), "adapted", "more cached tokens than there were")
             return usage_fields(self._usage, False)
         if self._since is None:
             output = self._usage.output_tokens if self._usage else None

@@ -23,7 +23,8 @@ from llmitm.dialects.gemini_generate.tables import (
     MIME_DEFAULTS,
     SKIP_SIGNATURE,
 )
-from llmitm.dialects.gemini_generate.wire import Wire, parse, source_of, telling
+from llmitm.dialects.gemini_generate.wire import Wire, parse, source_of
+from llmitm.dialects.telling import telling
 
 type Fields = dict[str, Json]
 

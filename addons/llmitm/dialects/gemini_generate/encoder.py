@@ -122,6 +122,7 @@ class GeminiEncoder:
             case Opaque():
                 self._opaque(event, out)
             case End():
+                place_extras(event.extras, self._composer, self._extras, self._outer)
                 out.append(self.close())
             case PartDelta() | Ping():
                 pass

@@ -21,6 +21,7 @@ from llmitm.dialects.gemini_generate.wire import (
     whole,
     without,
 )
+from llmitm.dialects.limits import budget_of
 
 SAMPLING = {
     "temperature": "temperature",
@@ -179,7 +180,7 @@ def sampling_value(name: str, sampling: Sampling, composer: Composer) -> Json:
 def write_thinking(config: ReasoningConfig, composer: Composer, facts: Facts) -> Fields:
     """`thinkingConfig`. A level and a budget exclude each other: a budget that was given wins.
 
-    facts.extras `thinking_budgets`: effort -> tokens, for models that know no levels.
+    A model that knows no levels (`facts.reasoning` is `budget`) gets the tokens of its effort.
     """
     source = source_of(config.extras)
     if isinstance(source, dict) and read_thinking(source) == config:
@@ -204,8 +205,7 @@ def _amount(config: ReasoningConfig, composer: Composer, facts: Facts) -> Fields
             composer.lose("reasoning.effort", (), "the budget says it")
         return {"thinkingBudget": budget}
     if effort is not None and effort in LEVELS:
-        budgets = facts.extras.get("thinking_budgets")
-        tokens = whole(budgets.get(effort)) if isinstance(budgets, dict) else None
+        tokens = budget_of(effort, facts) if facts.reasoning == "budget" else None
         if tokens is not None:
             composer.adapt("reasoning.effort", (), f"as {tokens} tokens")
             return {"thinkingBudget": tokens}
@@ -216,7 +216,9 @@ def _amount(config: ReasoningConfig, composer: Composer, facts: Facts) -> Fields
     if effort is not None and effort != "none":
         composer.lose("reasoning.effort", (), effort)
         return {}
-    return {} if mode is None and budget is None else {"thinkingBudget": -1}
+    if (mode is None and budget is None) or facts.reasoning == "level":
+        return {}
+    return {"thinkingBudget": -1}
 
 
 def write_format(wish: ResponseFormat, composer: Composer) -> Fields:

@@ -15,7 +15,7 @@ from typing import cast
 from llmitm.canon.parts import Part, ToolCall
 from llmitm.canon.request import Message, Request
 from llmitm.canon.turns import merge, split_instructions
-from llmitm.canon.values import Facts, Json, Path, pointer
+from llmitm.canon.values import Facts, Json, Loss, Path, pointer
 from llmitm.dialects.contract import Encoded
 from llmitm.dialects.gemini_generate.compose import Composer, Fields
 from llmitm.dialects.gemini_generate.generation import Generation, read_generation, write_generation
@@ -39,9 +39,10 @@ from llmitm.dialects.gemini_generate.wire import (
     parse,
     source_of,
     spelled,
-    telling,
     without,
 )
+from llmitm.dialects.limits import fit
+from llmitm.dialects.telling import telling
 from llmitm.errors import ClientWireError
 
 _SECTIONS = ("contents", "systemInstruction", "tools", "toolConfig", "generationConfig")
@@ -182,13 +183,16 @@ def encode_request(request: Request, facts: Facts, target: str) -> Encoded:
     it was not edited. One of another protocol loses what has no counterpart; facts.extras
     `project` is what the Code Assist form names as project.
     """
+    told: tuple[Loss, ...] = ()
+    if request.dialect not in FAMILY:
+        request, told = fit(request, facts, target)
     composer = composer_for(request, facts, target)
     source = open_body(source_of(request.extras)) if composer.own else None
     inner = _sections(request, facts, composer, source)
     outer: Fields = {}
     _place_extras(request, composer, source, inner, outer)
     body = _wrapped(request, facts, target, source, (inner, outer))
-    return Encoded(dump(body), tuple(composer.losses))
+    return Encoded(dump(body), (*told, *composer.losses))
 
 
 def encode_message(message: Message, composer: Composer) -> list[Json]:

@@ -25,6 +25,7 @@ from llmitm.dialects.gemini_generate.tables import (
 )
 from llmitm.dialects.gemini_generate.usage import read_count, write_usage
 from llmitm.dialects.gemini_generate.wire import Wire, dump, parse, source_of
+from llmitm.dialects.telling import told_anew
 
 
 def decode_response(body: bytes) -> list[Event]:
@@ -77,7 +78,8 @@ def encode_response(response: Response, reply: Reply, target: str) -> Encoded:
         inner["modelVersion"] = model
     if answer_id:
         inner["responseId"] = answer_id
-    place_extras(response.extras, composer, inner, outer)
+    for extras in (response.extras, response.end_extras):
+        place_extras(extras, composer, inner, outer)
     for opaque in response.opaque:
         place_opaque(opaque, composer, inner, outer)
     body: Json = {"response": inner, **outer} if target == CODE_ASSIST_NAME else {**inner, **outer}
@@ -98,7 +100,8 @@ def is_block(choice: Choice) -> bool:
 def place_extras(extras: Extras, composer: Composer, inner: Fields, outer: Fields) -> None:
     """Puts this protocol's keys in their place; those of others are losses."""
     if not composer.own:
-        composer.extras(extras, ())
+        for key in told_anew(extras):
+            composer.lose("field", (key,))
         return
     for key, value in extras.items():
         (outer if key in OUTER_ANSWER_KEYS else inner)[key] = value

@@ -116,11 +116,6 @@ def without(fields: Mapping[str, Json], known: Collection[str]) -> dict[str, Jso
     return {key: value for key, value in fields.items() if key not in known}
 
 
-def telling(extras: Extras) -> list[str]:
-    """The keys that say something: nulls and empty containers do not."""
-    return [key for key, value in extras.items() if value not in (None, "", [], {})]
-
-
 def number(value: Json) -> float | None:
     """`value` if it is a number (a boolean is none); integers stay integers."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None

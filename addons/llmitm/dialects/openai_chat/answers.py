@@ -14,7 +14,8 @@ from llmitm.canon.values import Extras, Json, Loss
 from llmitm.dialects.contract import Reply
 from llmitm.dialects.openai_chat.parts import Wire
 from llmitm.dialects.openai_chat.tables import FINISH, FINISH_WORD, NAME, SHARED_REASONS
-from llmitm.dialects.openai_chat.wire import says, string, whole
+from llmitm.dialects.openai_chat.wire import string, whole
+from llmitm.dialects.telling import told_anew
 
 IN_MESSAGE = "message."
 IN_LOGPROBS = "logprobs."
@@ -114,7 +115,7 @@ def finish_losses(finish: Finish) -> list[Loss]:
 
 def field_losses(extras: Mapping[str, Json]) -> list[Loss]:
     """One loss a field of another protocol that tells anything."""
-    return [Loss("field", f"/{key}", NAME) for key, value in extras.items() if says(value)]
+    return [Loss("field", f"/{key}", NAME) for key in told_anew(extras)]
 
 
 def answer_id(ident: str, reply: Reply) -> str:

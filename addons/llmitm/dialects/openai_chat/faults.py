@@ -108,7 +108,9 @@ def fault_value(fault: Fault) -> Wire:
     """`{"error": {message, type, param, code}}`; what the provider had added is kept."""
     kind, usual = FAULT_WORDS[fault.kind]
     error: Wire = {"message": fault.message, "type": kind, "param": fault.param}
-    error["code"] = fault.code or usual
+    # Another protocol's code goes along unless this protocol reads something else from it.
+    meant = _kind(fault.code, kind, None, _status(fault.code), fault.message)
+    error["code"] = fault.code if fault.code and meant == fault.kind else usual
     rest: Wire = {}
     match fault.raw:
         case {"error": {"message": str(message), **more}, **top} if (

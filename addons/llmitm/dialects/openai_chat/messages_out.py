@@ -18,6 +18,7 @@ from llmitm.canon.values import Extras, Facts, Json, Loss, Path, pointer
 from llmitm.dialects.openai_chat.messages import arguments_text, details_text
 from llmitm.dialects.openai_chat.parts import Wire, encode_media, encode_thinking
 from llmitm.dialects.openai_chat.tables import NAME
+from llmitm.dialects.telling import telling
 
 _JOINTS = {"assistant": "", "tool": "\n"}
 _BESIDE = frozenset({"content", "reasoning_content", "reasoning", "reasoning_details"})
@@ -81,9 +82,8 @@ class MessageEncoder:
         self.losses.append(Loss(feature, pointer(at), NAME, how, say))
 
     def _lose_extras(self, extras: Extras, at: Path) -> None:
-        for key, value in extras.items():
-            if value is not None:
-                self._lose("field", (*at, key))
+        for key in telling(extras):
+            self._lose("field", (*at, key))
 
     def _main(self, message: Message, extras: Extras) -> Wire | None:
         role = self._role(message.role)
@@ -115,6 +115,8 @@ class MessageEncoder:
         return _overlay(wire, extras)
 
     def _role(self, role: Role) -> Role:
+        if role in ("developer", "system") and self._facts.system_role == "user":
+            return "user"
         if role == "developer" and self._facts.system_role == "system":
             return "system"
         return "user" if role == "tool" else role

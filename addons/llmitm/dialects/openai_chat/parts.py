@@ -14,6 +14,7 @@ from typing import cast
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, Unknown
 from llmitm.canon.values import NO_EXTRAS, Extras, Json, Loss, Path, pointer
 from llmitm.dialects.openai_chat.tables import AUDIO_FORMAT, AUDIO_MIME, NAME, OPENAI_DIALECTS
+from llmitm.dialects.telling import telling
 
 _DATA_URL = re.compile(r"data:([^;,]*);base64,(.*)", re.DOTALL)
 
@@ -229,11 +230,7 @@ def encode_media(part: Media, source: str, losses: list[Loss]) -> Wire | None:
     if part.detail is not None and part.kind != "image":
         losses.append(Loss("part.image.detail", pointer(part.at), NAME))
     if not own:
-        losses.extend(
-            Loss("field", pointer((*part.at, key)), NAME)
-            for key, value in part.extras.items()
-            if value is not None
-        )
+        losses.extend(Loss("field", pointer((*part.at, key)), NAME) for key in telling(part.extras))
     return {**wire, **{key: value for key, value in extras.items() if key not in wire}}
 
 

@@ -23,7 +23,7 @@ from llmitm.dialects.openai_chat.tools import (
     encode_tool_choice,
 )
 from llmitm.dialects.openai_chat.wire import whole
-from llmitm.dialects.origin import PatchTable
+from llmitm.dialects.origin import Edit, PatchTable, splice
 from llmitm.dialects.origin import patch_request as patch_with
 from llmitm.errors import ClientWireError
 
@@ -44,7 +44,23 @@ def patch_request(original: bytes, before: Request, after: Request, facts: Facts
         scalars = _scalars(original, before, after, facts)
     except ClientWireError:
         return None
-    return patch_with(original, before, after, facts, _table(scalars, facts))
+    patched = patch_with(original, before, after, facts, _table(scalars, facts))
+    if patched is None or before.model == after.model:
+        return patched
+    return _renamed_limit(patched, facts)
+
+
+def _renamed_limit(patched: Encoded, facts: Facts) -> Encoded | None:
+    """The output limit under the newer name, for a model that refuses the older one."""
+    field, older = facts.max_tokens_field, "max_tokens"
+    if field == older or b"max_tokens" not in patched.body:
+        return patched
+    wire = load_object(patched.body)
+    if wire.get(older) is None or wire.get(field) is not None:
+        return patched
+    edits = [Edit("set", (field,), wire[older]), Edit("delete", (older,))]
+    text = splice(patched.body.decode(), edits)
+    return None if text is None else Encoded(text.encode(), patched.losses)
 
 
 def _scalars(original: bytes, before: Request, after: Request, facts: Facts) -> Mapping[str, Path]:

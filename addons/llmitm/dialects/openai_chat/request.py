@@ -13,6 +13,7 @@ from llmitm.canon.parts import Text
 from llmitm.canon.request import Request, Sampling, Tool, ToolChoice
 from llmitm.canon.values import NO_EXTRAS, Facts, Json, Loss, pointer
 from llmitm.dialects.contract import Encoded
+from llmitm.dialects.limits import fit
 from llmitm.dialects.openai_chat.messages import decode_message
 from llmitm.dialects.openai_chat.messages_out import MessageEncoder
 from llmitm.dialects.openai_chat.parts import Wire, rest_of
@@ -35,6 +36,7 @@ from llmitm.dialects.openai_chat.tools import (
     take_reasoning_config,
 )
 from llmitm.dialects.splicing import print_json
+from llmitm.dialects.telling import telling, tells
 from llmitm.errors import ClientWireError
 
 
@@ -171,6 +173,9 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     """
     losses: list[Loss] = []
     own = request.dialect == NAME
+    if not own:
+        request, told = fit(request, facts, NAME)
+        losses += told
     wire: Wire = {"model": request.model} if request.model else {}
     wire["messages"] = _encode_messages(request, facts, losses)
     wire |= encode_sampling(request.sampling, facts)
@@ -224,8 +229,7 @@ def _encode_messages(request: Request, facts: Facts, losses: list[Loss]) -> list
             if request.dialect != NAME:
                 losses.extend(
                     Loss("field", pointer((*part.at[:-1], key)), NAME)
-                    for key, value in part.extras.items()
-                    if value is not None
+                    for key in telling(part.extras)
                 )
         else:
             losses.append(Loss("instructions", pointer(part.at), NAME))
@@ -255,10 +259,10 @@ def _foreign_extras(request: Request, losses: list[Loss]) -> Wire:
     kept: Wire = {}
     family = request.dialect in OPENAI_DIALECTS
     for key, value in request.extras.items():
-        if value is None:
-            continue
-        if family and key in FOREIGN_FIELDS:
+        if family and key in FOREIGN_FIELDS and value is not None:
             kept[key] = value
+        elif not tells(key, value):
+            continue
         elif key == "metadata" and isinstance(value, dict) and set(value) == {"user_id"}:
             kept["user"] = value["user_id"]
         elif key == "service_tier" and isinstance(value, str) and value in SERVICE_TIERS:

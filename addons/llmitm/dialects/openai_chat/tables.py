@@ -111,9 +111,6 @@ AUDIO_FORMAT: Mapping[str, str] = MappingProxyType(
     | {"audio/x-wav": "wav", "audio/wave": "wav", "audio/vnd.wave": "wav", "audio/mp3": "mp3"}
 )
 
-EFFORT_OF_BUDGET = ((1024, "minimal"), (4096, "low"), (16384, "medium"))
-"""Up to so many thinking tokens -> this effort; more is `high`."""
-
 FOREIGN_FIELDS = frozenset(
     {
         "user",

@@ -16,8 +16,10 @@ from llmitm.canon.request import (
     ToolChoice,
 )
 from llmitm.canon.values import NO_EXTRAS, Facts, Json, Loss, Path, pointer
+from llmitm.dialects.limits import effort_of, is_off
 from llmitm.dialects.openai_chat.parts import Wire, as_object, rest_of
-from llmitm.dialects.openai_chat.tables import EFFORT_OF_BUDGET, NAME, OPENAI_DIALECTS
+from llmitm.dialects.openai_chat.tables import NAME, OPENAI_DIALECTS
+from llmitm.dialects.telling import telling
 
 _MODES = {"auto": "auto", "none": "none", "required": "required"}
 _FORMATS = ("text", "json_object", "json_schema")
@@ -74,17 +76,15 @@ def encode_tool(tool: Tool, source: str, losses: list[Loss]) -> Wire | None:
     """One element of `tools` (of `functions` where it was read from there); None with a loss."""
     own = source == NAME
     if tool.kind == "server":
-        if tool.dialect == NAME:
-            return as_object(tool.value)
+        if tool.dialect == NAME and isinstance(tool.value, dict):
+            return tool.value
         losses.append(Loss("tool.server", pointer(tool.at), NAME, say=tool.name))
         return None
     key = "custom" if tool.kind == "custom" else "function"
     extras: Wire = dict(tool.extras) if own else {}
     if not own:
         losses.extend(
-            Loss("field", pointer((*tool.at, name)), NAME)
-            for name, value in tool.extras.items()
-            if value is not None
+            Loss("field", pointer((*tool.at, name)), NAME) for name in telling(tool.extras)
         )
     kept = extras.pop(key, None)
     inner: Wire = {"name": tool.name}
@@ -305,15 +305,15 @@ def encode_reasoning_config(
         case "reasoning":
             return {"reasoning": _router_form(config) | rest}
         case "thinking":
-            thinking: Wire = {"thinking": _thinking_form(config) | rest}
+            thinking: Wire = {"thinking": _thinking_form(config, own is NO_EXTRAS) | rest}
             return thinking | _effort(config.effort)
         case "enable_thinking":
-            wire: Wire = {"enable_thinking": config.mode != "off"}
+            wire: Wire = {"enable_thinking": not is_off(config)}
             if config.budget_tokens is not None and config.budget_tokens >= 0:
                 wire["thinking_budget"] = config.budget_tokens
             return wire | _effort(config.effort)
         case _:
-            return _effort(_effort_of(config, losses))
+            return _effort(_effort_of(config, facts, losses))
 
 
 def _effort(effort: str | None) -> Wire:
@@ -331,27 +331,30 @@ def _router_form(config: ReasoningConfig) -> Wire:
     return wire
 
 
-def _thinking_form(config: ReasoningConfig) -> Wire:
+def _thinking_form(config: ReasoningConfig, switch: bool) -> Wire:
+    """switch: the wish came in another form, so this one must say whether to think."""
     wire: Wire = {}
-    if config.mode is not None:
-        wire["type"] = "disabled" if config.mode == "off" else "enabled"
+    if switch or config.mode is not None:
+        wire["type"] = "disabled" if is_off(config) else "enabled"
     if config.budget_tokens is not None and config.budget_tokens >= 0:
         wire["budget_tokens"] = config.budget_tokens
     return wire
 
 
-def _effort_of(config: ReasoningConfig, losses: list[Loss]) -> str | None:
+def _effort_of(config: ReasoningConfig, facts: Facts, losses: list[Loss]) -> str | None:
     """The word for these settings where effort is all that can be said."""
     effort, budget = config.effort, config.budget_tokens
     if effort is not None:
         if budget is not None:
             losses.append(Loss("reasoning.budget_tokens", "", NAME, say="effort says it"))
         return effort
-    if budget is not None and budget >= 0:
-        effort = next((word for limit, word in EFFORT_OF_BUDGET if budget <= limit), "high")
+    if budget is not None and budget > 0:
+        effort = effort_of(budget, facts)
         losses.append(Loss("reasoning.budget_tokens", "", NAME, "adapted", f"effort {effort}"))
         return effort
-    if config.mode == "off":
+    if config.mode == "off" or budget == 0:
+        if "none" in facts.efforts:
+            return "none"
         losses.append(Loss("reasoning.mode", "", NAME))
     elif config.mode is not None or budget is not None:
         losses.append(Loss("reasoning.mode", "", NAME, "adapted", "the model's own effort"))

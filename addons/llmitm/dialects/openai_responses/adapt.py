@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from llmitm.canon.request import ReasoningConfig, Request, Sampling, Tool
-from llmitm.canon.values import Json, Loss, Path, pointer
+from llmitm.canon.values import Facts, Json, Loss, Path, pointer
+from llmitm.dialects.limits import effort_of
 from llmitm.dialects.openai_responses.parts import Wire
 from llmitm.dialects.openai_responses.settings import (
     encode_format,
@@ -18,7 +19,6 @@ from llmitm.dialects.openai_responses.settings import (
     encode_tool_choice,
 )
 from llmitm.dialects.openai_responses.tables import (
-    EFFORT_BY_BUDGET,
     ENCRYPTED_INCLUDE,
     FAMILY,
     LOGPROBS_INCLUDE,
@@ -29,9 +29,10 @@ from llmitm.dialects.openai_responses.tables import (
     SERVICE_TIERS,
     SHOWN_BY,
 )
+from llmitm.dialects.telling import telling, tells
 
 
-def encode_foreign_settings(request: Request, wire: Wire, losses: list[Loss]) -> None:
+def encode_foreign_settings(request: Request, facts: Facts, wire: Wire, losses: list[Loss]) -> None:
     """Writes everything but model, input, instructions and stream of a foreign request."""
     tools = encode_tools(request.tools, losses)
     if tools:
@@ -48,7 +49,7 @@ def encode_foreign_settings(request: Request, wire: Wire, losses: list[Loss]) ->
     if request.sampling.logprobs:
         include.append(LOGPROBS_INCLUDE)
     if request.reasoning is not None:
-        thinking = encode_reasoning_config(request.reasoning, losses, own=False)
+        thinking = encode_reasoning_config(request.reasoning, facts, losses, own=False)
         if thinking:
             wire["reasoning"] = thinking
             if thinking.get("effort") != "none":
@@ -57,7 +58,7 @@ def encode_foreign_settings(request: Request, wire: Wire, losses: list[Loss]) ->
         wire["include"] = include
     if request.response_format is not None:
         form = request.response_format
-        losses.extend(Loss("field", f"/{key}", NAME) for key, v in form.extras.items() if v)
+        losses.extend(Loss("field", f"/{key}", NAME) for key in telling(form.extras))
         wire["text"] = {"format": encode_format(form, own=False)}
     if request.previous_response_id is not None:
         losses.append(Loss("previous_response_id", "", NAME))
@@ -77,11 +78,7 @@ def encode_tool(tool: Tool, losses: list[Loss]) -> Json | None:
     if tool.kind == "server":
         losses.append(Loss("tool.server", pointer(tool.at), NAME, say=tool.name))
         return None
-    losses.extend(
-        Loss("field", pointer((*tool.at, key)), NAME)
-        for key, value in tool.extras.items()
-        if value is not None and key != "type"
-    )
+    losses.extend(Loss("field", pointer((*tool.at, key)), NAME) for key in telling(tool.extras))
     wire: Wire = {"type": tool.kind, "name": tool.name}
     if tool.description is not None:
         wire["description"] = tool.description
@@ -129,7 +126,9 @@ def sampling_losses(sampling: Sampling, losses: list[Loss]) -> None:
             losses.append(Loss(f"sampling.{name}", "", NAME))
 
 
-def encode_reasoning_config(config: ReasoningConfig, losses: list[Loss], own: bool) -> Wire:
+def encode_reasoning_config(
+    config: ReasoningConfig, facts: Facts, losses: list[Loss], own: bool
+) -> Wire:
     """`reasoning`; a budget becomes the effort it stands for, `off` the effort `none`."""
     wire = encode_own_reasoning_config(config) if own else {}
     effort = config.effort
@@ -137,7 +136,7 @@ def encode_reasoning_config(config: ReasoningConfig, losses: list[Loss], own: bo
         effort = "none"
     if config.budget_tokens is not None and config.mode != "off":
         if effort is None and config.budget_tokens >= 0:
-            effort = _effort(config.budget_tokens)
+            effort = effort_of(config.budget_tokens, facts)
         say = f"as effort {effort}" if effort else ""
         losses.append(Loss("reasoning.budget_tokens", "", NAME, "adapted", say))
     if effort is not None:
@@ -145,7 +144,7 @@ def encode_reasoning_config(config: ReasoningConfig, losses: list[Loss], own: bo
     if config.mode == "adaptive":
         losses.append(Loss("reasoning.mode", "", NAME, "adapted", "as the model decides"))
     if not own:
-        losses.extend(Loss("field", f"/{key}", NAME) for key, v in config.extras.items() if v)
+        losses.extend(Loss("field", f"/{key}", NAME) for key in telling(config.extras))
         wire |= _shown(config)
     return wire
 
@@ -159,23 +158,14 @@ def _shown(config: ReasoningConfig) -> Wire:
     return {"summary": "auto"} if thinks else {}
 
 
-def _effort(budget: int) -> str:
-    if budget == 0:
-        return "none"
-    for most, effort in EFFORT_BY_BUDGET:
-        if budget <= most:
-            return effort
-    return "high"
-
-
 def _extras(request: Request, wire: Wire, losses: list[Loss]) -> None:
     chat = request.dialect in FAMILY
     for key, value in request.extras.items():
         path: Path = (key,)
-        if value is None:
-            continue
-        if chat and key in SAME_IN_CHAT:
+        if chat and key in SAME_IN_CHAT and value is not None:
             wire[key] = value
+            continue
+        if not tells(key, value):
             continue
         match key, value:
             case "verbosity", str() if chat:

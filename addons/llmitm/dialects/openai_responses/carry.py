@@ -24,6 +24,7 @@ from llmitm.dialects.openai_responses.tables import (
     NAME,
     RESULT_TYPES,
 )
+from llmitm.dialects.telling import telling
 
 
 class Carrier:
@@ -42,12 +43,9 @@ class Carrier:
         self._losses.append(Loss(feature, pointer(at), NAME, how, say))
 
     def lose_extras(self, extras: Extras, at: Path) -> None:
-        """Reports every key that says something; `type` only tells wire forms apart."""
-        if not extras:
-            return
-        for key, value in extras.items():
-            if value is not None and key != "type":
-                self.lose("field", (*at, key))
+        """Reports every key that says something."""
+        for key in telling(extras):
+            self.lose("field", (*at, key))
 
     def items(self, message: Message) -> list[Json]:
         """The items of one message."""

@@ -5,11 +5,9 @@ Source: OpenAI API reference, Error codes; Responses, `error` and `response.fail
 
 from __future__ import annotations
 
-from pydantic_core import to_json
-
 from llmitm.canon.events import Fault, FaultKind
 from llmitm.canon.values import Json
-from llmitm.dialects.openai_responses.parts import Wire
+from llmitm.dialects.openai_responses.parts import Wire, json_bytes
 from llmitm.dialects.openai_responses.tables import FAULT_BY_CODE, FAULT_BY_TYPE, TYPE_AND_CODE
 
 
@@ -66,9 +64,11 @@ def _retry_after_s(headers: Json) -> float | None:
 def error_object(fault: Fault) -> Wire:
     """`{"type", "code", "message", "param"}`, routing details beside them where there are any."""
     kind, code = TYPE_AND_CODE[fault.kind]
+    said = _said_type(fault.raw) or kind
     wire: Wire = {
-        "type": _said_type(fault.raw) or kind,
-        "code": fault.code or code,
+        "type": said,
+        # Another protocol's code goes along unless this protocol reads something else from it.
+        "code": fault.code if fault.code and _kind(fault.code, said) == fault.kind else code,
         "message": fault.message,
         "param": fault.param,
     }
@@ -91,4 +91,4 @@ def _said_type(raw: Json) -> str | None:
 
 def encode_error(fault: Fault) -> bytes:
     """A whole error body."""
-    return to_json({"error": error_object(fault)}, inf_nan_mode="null")
+    return json_bytes({"error": error_object(fault)})

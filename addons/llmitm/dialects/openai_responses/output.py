@@ -10,6 +10,7 @@ from llmitm.canon.events import Usage
 from llmitm.canon.values import Extras, Json, Loss
 from llmitm.dialects.openai_responses.parts import Wire, json_bytes
 from llmitm.dialects.openai_responses.tables import NAME
+from llmitm.dialects.telling import telling
 
 
 def response_skeleton() -> Wire:
@@ -78,9 +79,8 @@ class Output:
 
     def lose_extras(self, extras: Extras) -> None:
         """Reports extras of another protocol."""
-        for key, value in extras.items():
-            if value is not None and key != "type":
-                self.lose("field", "/" + key)
+        for key in telling(extras):
+            self.lose("field", "/" + key)
 
     def name(self, prefix: str) -> str:
         """A new item id."""

@@ -16,6 +16,7 @@ from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, 
 from llmitm.canon.request import Message, Request, Sampling, Tool
 from llmitm.canon.values import Facts, Json, Loss, pointer
 from llmitm.dialects.contract import Encoded
+from llmitm.dialects.limits import fit
 from llmitm.dialects.openai_responses.adapt import (
     encode_foreign_settings,
     encode_reasoning_config,
@@ -45,6 +46,7 @@ from llmitm.dialects.openai_responses.settings import (
 from llmitm.dialects.openai_responses.tables import INTEGERS, LOGPROBS_INCLUDE, NAME, SAMPLING
 from llmitm.dialects.origin import PatchTable
 from llmitm.dialects.origin import patch_request as patch_with
+from llmitm.dialects.telling import telling
 from llmitm.errors import ClientWireError
 
 
@@ -144,6 +146,9 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     """
     losses: list[Loss] = []
     own = request.dialect == NAME
+    if not own:
+        request, told = fit(request, facts, NAME)
+        losses += told
     wire: Wire = dict(request.extras) if own else {}
     if request.model:
         wire["model"] = request.model
@@ -159,9 +164,9 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
             items += encode_items(message, carrier) if own else carrier.items(message)
         wire["input"] = items
     if own:
-        _encode_own_settings(request, wire, losses)
+        _encode_own_settings(request, facts, wire, losses)
     else:
-        encode_foreign_settings(request, wire, losses)
+        encode_foreign_settings(request, facts, wire, losses)
     if request.stream:
         wire["stream"] = True
     return Encoded(json_bytes(wire), tuple(losses))
@@ -175,8 +180,7 @@ def _instructions(parts: tuple[Part, ...], own: bool, losses: list[Loss]) -> str
             if not own:
                 losses.extend(
                     Loss("field", pointer((*part.at[:-1], key)), NAME)
-                    for key, value in part.extras.items()
-                    if value is not None and key != "type"
+                    for key in telling(part.extras)
                 )
         else:
             losses.append(Loss("instructions", pointer(part.at), NAME))
@@ -191,13 +195,13 @@ def _is_string(message: Message) -> bool:
             return False
 
 
-def _encode_own_settings(request: Request, wire: Wire, losses: list[Loss]) -> None:
+def _encode_own_settings(request: Request, facts: Facts, wire: Wire, losses: list[Loss]) -> None:
     tools = encode_tools(request.tools, losses)
     if tools:
         wire["tools"] = tools
     sampling_losses(request.sampling, losses)
     if request.reasoning is not None:
-        wire["reasoning"] = encode_reasoning_config(request.reasoning, losses, own=True)
+        wire["reasoning"] = encode_reasoning_config(request.reasoning, facts, losses, own=True)
     for name in (
         "tool_choice",
         "parallel_tool_calls",

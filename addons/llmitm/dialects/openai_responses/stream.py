@@ -68,7 +68,12 @@ class SseEncoder:
 
 
 def _joined(written: list[tuple[str, bytes]]) -> bytes:
-    return b"".join(b"event: %b\ndata: %b\n\n" % (kind.encode(), data) for kind, data in written)
+    return b"".join(b"event: %b\ndata: %b\n\n" % (_name(kind), data) for kind, data in written)
+
+
+def _name(kind: str) -> bytes:
+    """The kind as an SSE field: a provider's odd word must not end the line or the encoding."""
+    return kind.encode() if kind.isascii() and kind.isprintable() else b"message"
 
 
 def stream_decoder(media_type: str) -> SseDecoder:

@@ -80,9 +80,6 @@ SAME_IN_CHAT: Final = frozenset(
 SERVICE_TIERS: Final = MappingProxyType({"auto": "auto", "standard_only": "default"})
 """Anthropic's `service_tier` -> this protocol's."""
 
-EFFORT_BY_BUDGET: Final = ((1024, "low"), (8192, "medium"))
-"""(largest thinking budget in tokens, effort it stands for); above the last: `high`."""
-
 SHOWN_BY: Final = MappingProxyType(
     {
         "auto": "auto",
@@ -173,12 +170,14 @@ FAULT_BY_CODE: Final[MappingProxyType[str, FaultKind]] = MappingProxyType(
         "usage_limit_reached": "rate_limit",
         "rate_limit_exceeded": "rate_limit",
         "model_not_found": "not_found",
+        "not_found": "not_found",
         "previous_response_not_found": "not_found",
         "DeploymentNotFound": "not_found",
         "server_is_overloaded": "overloaded",
         "slow_down": "overloaded",
         "engine_overloaded": "overloaded",
         "vector_store_timeout": "timeout",
+        "timeout": "timeout",
         "server_error": "server",
         "invalid_prompt": "invalid_request",
         "request_too_large": "too_large",

@@ -37,6 +37,7 @@ from llmitm.dialects.openai_responses.output_items import CallItem, ReasoningIte
 from llmitm.dialects.openai_responses.output_message import ContentPart, MessageItem
 from llmitm.dialects.openai_responses.parts import Wire
 from llmitm.dialects.openai_responses.tables import NAME, STATUS_BY_FINISH
+from llmitm.dialects.telling import told_anew
 
 type Written = tuple[str, bytes]
 """An event's type and its JSON."""
@@ -169,10 +170,11 @@ class Writer:
         return wire
 
     def _foreign_fields(self, extras: Extras, said: Wire) -> None:
-        for key, value in extras.items():
+        for key in told_anew(extras):
+            value = extras[key]
             if key == "service_tier" and isinstance(value, str):
                 said[key] = value
-            elif value is not None:
+            else:
                 self._out.lose("field", "/" + key)
 
     def _part_start(self, index: int, part: Part) -> None:
@@ -321,4 +323,6 @@ class Writer:
         finish = self._finish
         if finish.reason in ("pause", "error"):
             self._out.lose("finish.reason", say=finish.reason)
+        elif finish.reason in ("refusal", "unknown") and not self._out.own:
+            self._out.lose("finish.reason", say=finish.raw or finish.reason, adapted=True)
         return STATUS_BY_FINISH[finish.reason]
