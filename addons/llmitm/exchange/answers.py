@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil
+from types import MappingProxyType
+from typing import Literal
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.fold import fold, unfold
@@ -12,9 +14,38 @@ from llmitm.canon.response import Response
 from llmitm.canon.statuses import STATUS_BY_KIND
 from llmitm.canon.values import Loss
 from llmitm.dialects.contract import Dialect, Reply, StreamEncoder
+from llmitm.dialects.framing_aws_eventstream import MEDIA_TYPE
 from llmitm.exchange.wire import Headers, WireResponse
 
+STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson", MEDIA_TYPE})
+"""Content types of streams."""
+
+type Framing = Literal["sse", "json_array", "ndjson", "aws_eventstream"]
+
+_FRAMINGS: Mapping[str, Framing] = MappingProxyType(
+    {
+        "ollama_chat": "ndjson",
+        "ollama_generate": "ndjson",
+        "bedrock_converse": "aws_eventstream",
+        "bedrock_invoke": "aws_eventstream",
+    }
+)
+_CONTENT_TYPES: Mapping[Framing, str] = MappingProxyType(
+    {
+        "json_array": "application/json",
+        "ndjson": "application/x-ndjson",
+        "aws_eventstream": MEDIA_TYPE,
+    }
+)
+
 JSON_HEADERS: Headers = (("content-type", "application/json"),)
+
+
+def framing_of(protocol: str, stream: bool, query: str) -> Framing:
+    """How a stream of this protocol is framed; query: of the client's URL."""
+    if protocol.startswith("gemini"):
+        return "json_array" if stream and "alt=sse" not in query else "sse"
+    return _FRAMINGS.get(protocol, "sse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +63,9 @@ class Answers:
     @property
     def stream_headers(self) -> Headers:
         """The response head of a stream in this protocol."""
-        if self.reply.framing == "json_array":
-            return JSON_HEADERS
+        kind = _CONTENT_TYPES.get(self.reply.framing)
+        if kind is not None:
+            return (("content-type", kind),)
         return (("content-type", "text/event-stream; charset=utf-8"), ("cache-control", "no-cache"))
 
     def events(self, events: Iterable[Event], losses: list[Loss]) -> WireResponse:

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from llmitm.canon.events import Event, Fault, PartStart
 from llmitm.canon.fold import fold
 from llmitm.canon.values import Loss
-from llmitm.dialects.contract import Reply
-from llmitm.exchange import codings, lanes
-from llmitm.exchange.answers import Answers
+from llmitm.dialects.contract import Reply, StreamDecoder
+from llmitm.exchange import codings, foreign_answers, lanes
+from llmitm.exchange.answers import STREAM_TYPES, Answers, framing_of
 from llmitm.exchange.failure import Failure, fault_of, is_failure_status, is_retryable
-from llmitm.exchange.house import House, read
+from llmitm.exchange.house import House, read, recall_for, watcher_for
 from llmitm.exchange.lanes import Incoming, Outgoing
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.pipeline import Decision
@@ -32,8 +32,6 @@ from llmitm.stages.contract import Account, Answer, Forward, Hold, Refuse, Retry
 
 MOST_RETRIES = 3
 """How often a stage may have the model asked again within one exchange."""
-
-STREAM_TYPES = frozenset({"text/event-stream", "application/x-ndjson"})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,15 +88,12 @@ class Exchange:
         """How llmitm speaks to this client in its own protocol."""
         request = self.incoming.request
         query = query_of(self.incoming.wire.path)
-        array = (
-            self.wants_stream and self.turn.protocol.startswith("gemini") and "alt=sse" not in query
-        )
         reply = Reply(
             model=self.turn.model,
             id=self.turn.id,
             created_s=int(self.turn.started_s),
             stream_usage=bool(request and request.stream_usage),
-            framing="json_array" if array else "sse",
+            framing=framing_of(self.turn.protocol, self.wants_stream, query),
             custom_tools=frozenset(
                 tool.name for tool in (request.tools if request else ()) if tool.kind == "custom"
             ),
@@ -125,7 +120,7 @@ class Exchange:
                 return self._next_attempt()
 
     def _next_attempt(self) -> Outgoing | WireResponse:
-        targets = self.decision.targets or (None,)
+        targets, wire = self.decision.targets or (None,), self.incoming.wire
         while self.attempts < len(targets):
             target = targets[self.attempts]
             self.attempts += 1
@@ -135,10 +130,11 @@ class Exchange:
                 target,
                 self.house.ruleset,
                 self.house.dialects,
+                recall_for(self.house, wire),
             )
             if isinstance(built, Outgoing):
                 self.outgoing = built
-                self.meter = Meter()
+                self.meter = Meter(watcher_for(self.house, wire, self.decision.request, built))
                 self.losses = list(built.losses)
                 return built
             self._skipped = built
@@ -220,19 +216,18 @@ class Exchange:
         return Pass(tap, 200, self._own_headers(answers.stream_headers, headers))
 
     def _verbatim_tap(self, headers: Headers, streamed: bool) -> Tap:
-        assert self.outgoing is not None
-        dialect = self.house.dialects[self.outgoing.protocol]
         edits = streamed and self.house.pipeline.edits_events and self.incoming.request is not None
         coding = header(headers, "content-encoding")
         reader: StreamReader | SkimReader | WholeReader
         if streamed and (edits or media_type(headers) != "text/event-stream"):
             reader = self._stream_reader(headers)
-        elif streamed:
-            decoder = dialect.stream_decoder("text/event-stream")
-            reader = SkimReader(decoder, dialect.telling, coding)
+        elif streamed and self.outgoing is not None:
+            reader = foreign_answers.skim_reader(
+                self.house.dialects, self.outgoing.protocol, coding, self.notes.append
+            )
         else:
             reader = WholeReader(
-                dialect.decode_response if media_type(headers) == "application/json" else no_events,
+                self._decode_whole if media_type(headers) == "application/json" else no_events,
                 coding,
                 self.house.ruleset.routes.limits.max_decompressed_bytes,
             )
@@ -258,11 +253,18 @@ class Exchange:
         )
 
     def _stream_reader(self, headers: Headers) -> StreamReader:
+        return StreamReader(self._stream_decoder(headers), header(headers, "content-encoding"))
+
+    def _stream_decoder(self, headers: Headers) -> StreamDecoder:
         assert self.outgoing is not None
-        dialect = self.house.dialects[self.outgoing.protocol]
-        return StreamReader(
-            dialect.stream_decoder(media_type(headers)), header(headers, "content-encoding")
+        return foreign_answers.stream_decoder(
+            self.house.dialects, self.outgoing.protocol, media_type(headers), self.notes.append
         )
+
+    def _decode_whole(self, body: bytes) -> list[Event]:
+        assert self.outgoing is not None
+        declared = self.outgoing.protocol
+        return foreign_answers.decode_whole(self.house.dialects, declared, body, self.notes.append)
 
     def whole(
         self, status: int, headers: Headers, body: bytes
@@ -285,13 +287,11 @@ class Exchange:
         return self._whole_answer(events)
 
     def _decoded(self, status: int, headers: Headers, body: bytes) -> list[Event]:
-        assert self.outgoing is not None
-        dialect = self.house.dialects[self.outgoing.protocol]
         cap_bytes = self.house.ruleset.routes.limits.max_buffered_bytes
         plain = codings.decode(body, header(headers, "content-encoding"), cap_bytes)
         if status >= 400 or not self._is_stream(headers):
-            return dialect.decode_response(plain)
-        decoder = dialect.stream_decoder(media_type(headers))
+            return self._decode_whole(plain)
+        decoder = self._stream_decoder(headers)
         frames = [*decoder.feed(plain), *decoder.close()]
         return [event for frame in frames for event in frame.events]
 

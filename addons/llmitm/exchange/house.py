@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from llmitm.canon.request import Request
+from llmitm.canon.values import Loss
 from llmitm.dialects.contract import Dialect
 from llmitm.errors import ClientWireError
 from llmitm.exchange import codings, lanes
-from llmitm.exchange.lanes import Incoming
+from llmitm.exchange.lanes import Incoming, Outgoing
 from llmitm.exchange.pipeline import Pipeline
+from llmitm.exchange.signature_keys import scope_of
+from llmitm.exchange.signature_return import Recall, restored
+from llmitm.exchange.signatures import Maker, SignatureMemory, Watcher
 from llmitm.exchange.wire import Headers, WireRequest
 from llmitm.ruleset.matching import Endpoint
 from llmitm.ruleset.ruleset import Ruleset
@@ -18,7 +22,8 @@ from llmitm.ruleset.ruleset import Ruleset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
-    """What all exchanges share. clock: monotonic seconds; now: Unix seconds."""
+    """What all exchanges share. clock: monotonic seconds; now: Unix seconds;
+    signatures: what providers signed for clients that cannot carry it."""
 
     ruleset: Ruleset
     dialects: Mapping[str, Dialect]
@@ -26,6 +31,35 @@ class House:
     clock: Callable[[], float]
     now: Callable[[], float]
     client_of: Callable[[Headers], str]
+    signatures: SignatureMemory
+
+
+def recall_for(house: House, wire: WireRequest) -> Recall:
+    """What puts remembered signatures back into a request of this client."""
+    memory = house.signatures
+
+    def recall(request: Request, provider: str, protocol: str) -> tuple[Request, tuple[Loss, ...]]:
+        if not memory:
+            return request, ()
+        scope = scope_of(wire.headers, wire.path, memory.salt)
+        return restored(memory, scope, request, Maker(provider, protocol))
+
+    return recall
+
+
+def watcher_for(
+    house: House, wire: WireRequest, request: Request, outgoing: Outgoing
+) -> Watcher | None:
+    """What keeps the signatures of the answer to `request`; None where the client carries them."""
+    if outgoing.lane != "translate":
+        return None
+    memory = house.signatures
+    return Watcher(
+        memory,
+        scope_of(wire.headers, wire.path, memory.salt),
+        Maker(outgoing.provider, outgoing.protocol),
+        request.messages,
+    )
 
 
 def read(house: House, endpoint: Endpoint, wire: WireRequest, notes: list[str]) -> Incoming:

@@ -7,17 +7,20 @@ Never: sending, clocks, secrets of one provider to another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
 from llmitm.canon.events import Fault
 from llmitm.canon.request import ReasoningConfig, Request
-from llmitm.canon.values import Loss
+from llmitm.canon.values import Facts, Loss
+from llmitm.dialects import limits
 from llmitm.dialects.contract import Dialect
 from llmitm.errors import RuleError
 from llmitm.exchange import codings
+from llmitm.exchange.signature_return import Recall
+from llmitm.exchange.signed_requests import is_signed, signed_fault
 from llmitm.exchange.wire import CREDENTIAL_HEADERS, Headers, WireRequest, header
 from llmitm.ruleset.matching import Endpoint
 from llmitm.ruleset.providers import Protocol
@@ -98,11 +101,49 @@ def build(
     target: Target | None,
     ruleset: Ruleset,
     dialects: Mapping[str, Dialect],
+    recall: Recall,
 ) -> Outgoing | Fault:
     """The request for one attempt, or the error why it cannot be made.
 
-    edited: the request as the stages left it; target: None = the client's own provider.
+    edited: the request as the stages left it; target: None = the client's own provider;
+    recall: puts back what that attempt's provider signed in earlier turns.
     """
+    built = _built(incoming, edited, target, ruleset, dialects, recall)
+    if isinstance(built, Fault) or built.lane == "verbatim":
+        return built
+    dropped = [loss for loss in built.losses if loss.how == "dropped"]
+    if dropped and ruleset.routes.refuses_losses(built.provider, built.model):
+        return _cannot_express(built, dropped)
+    return built
+
+
+def _cannot_express(built: Outgoing, dropped: Sequence[Loss]) -> Fault:
+    """What the client is told where the rules refuse a loss."""
+    told = ", ".join(
+        dict.fromkeys(f"{loss.feature} {loss.path or loss.say}".strip() for loss in dropped)
+    )
+    return Fault(
+        kind="cannot_express",
+        status=422,
+        code="cannot_express",
+        message=f"{built.label} ({built.protocol}) cannot express: {told}; "
+        "a rule of llmitm (routes.yaml, losses) refuses to send it without",
+        details={
+            "code": "cannot_express",
+            "retryable": False,
+            "losses": [{"feature": loss.feature, "path": loss.path} for loss in dropped],
+        },
+    )
+
+
+def _built(
+    incoming: Incoming,
+    edited: Request,
+    target: Target | None,
+    ruleset: Ruleset,
+    dialects: Mapping[str, Dialect],
+    recall: Recall,
+) -> Outgoing | Fault:
     if incoming.request is None:
         if target is None:
             return untouched(incoming, ruleset)
@@ -117,10 +158,22 @@ def build(
     if target is not None:
         request, losses = _for_target(edited, target)
     if target is None or target.provider in ("", own):
+        if is_signed(incoming.wire):
+            same = request is incoming.request
+            return untouched(incoming, ruleset) if same else signed_fault(own)
+        request, lost = recall(request, own, incoming.endpoint.protocol)
+        request, unfit = fit(incoming.request, request, ruleset.facts(own, request.model))
+        lost = (*lost, *unfit)
         if request is incoming.request:
-            return untouched(incoming, ruleset)
-        return _edited_for_own_provider(incoming, request, losses, ruleset, dialects)
+            return replace(untouched(incoming, ruleset), losses=lost)
+        return _edited_for_own_provider(incoming, request, (*losses, *lost), ruleset, dialects)
     try:
+        ruleset.check_target(target.provider)
+        protocol = ruleset.protocol(target.provider, incoming.endpoint.protocol)
+        request, lost = recall(request, target.provider, protocol)
+        facts = ruleset.facts(target.provider, request.model)
+        request, unfit = fit(incoming.request, request, facts)
+        losses = (*losses, *lost, *unfit)
         return _for_other_provider(incoming, request, losses, target.provider, ruleset, dialects)
     except RuleError as error:
         return Fault(
@@ -129,6 +182,32 @@ def build(
             code="route_not_configured",
             message=f"llmitm cannot route to {target.provider}: {error}",
         )
+
+
+def fit(before: Request, request: Request, facts: Facts) -> tuple[Request, tuple[Loss, ...]]:
+    """The request as the model it goes to takes it; the same object where that changes nothing.
+
+    before: as the client sent it. What it chose for its own model it gets, but for an output
+    limit that leaves no room for an answer.
+    """
+    if (
+        request.model == before.model
+        and request.sampling == before.sampling
+        and request.reasoning == before.reasoning
+    ):
+        return limits.raised(request, facts, request.dialect)
+    return limits.fit(request, facts, request.dialect)
+
+
+def _written_alike(one: Facts, other: Facts) -> bool:
+    """Whether the bytes of a request for the one mean the same to the other."""
+    return (
+        one.max_tokens_field == other.max_tokens_field
+        and one.system_role == other.system_role
+        and one.reasoning_field == other.reasoning_field
+        and one.stream_usage == other.stream_usage
+        and one.extras == other.extras
+    )
 
 
 def _for_target(request: Request, target: Target) -> tuple[Request, tuple[Loss, ...]]:
@@ -192,7 +271,8 @@ def _for_other_provider(
     dialect = dialects[protocol]
     assert incoming.request is not None
     encoded = None
-    if same and facts == ruleset.facts(incoming.endpoint.provider, incoming.request.model):
+    own = ruleset.facts(incoming.endpoint.provider, incoming.request.model)
+    if same and _written_alike(facts, own):
         encoded = dialect.patch_request(incoming.body, incoming.request, request, facts)
     encoded = encoded or dialect.encode_request(request, facts)
     headers = _headers(incoming, request.stream, provider, protocol, ruleset)
@@ -230,9 +310,7 @@ def _headers(
         "content-type": "application/json",
     }
     keys = ruleset.keys(provider)
-    own_key = ruleset.key_variable(incoming.endpoint.provider)
-    same_host = ruleset.base(provider).host == ruleset.base(incoming.endpoint.provider).host
-    if not keys and same_host and ruleset.key_variable(provider) == own_key:
+    if not keys and _same_account(incoming.endpoint.provider, provider, ruleset):
         # The same account under another name (`openai` and `openai-responses`).
         headers |= {
             name.lower(): value
@@ -250,6 +328,13 @@ def _headers(
     own = ruleset.headers(provider, protocol, keys[0] if keys else None)
     headers |= {name.lower(): value for name, value in own.items()}
     return tuple(headers.items())
+
+
+def _same_account(own: str, other: str, ruleset: Ruleset) -> bool:
+    """Whether both are one host with one key. A provider without a base URL shares neither."""
+    if ruleset.key_variable(own) != ruleset.key_variable(other):
+        return False
+    return ruleset.base(own).host == ruleset.base(other).host
 
 
 def place_of(url: str) -> tuple[str, str, int, str]:

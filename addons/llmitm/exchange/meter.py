@@ -17,14 +17,19 @@ from llmitm.canon.events import (
 )
 from llmitm.canon.fold import merge_usage
 from llmitm.canon.parts import ToolCall
+from llmitm.exchange.signatures import Watcher
 
 _MOST_TOOL_CALLS = 64
 
 
 class Meter:
-    """What is known of one answer so far. Times are seconds on the clock of `now_s`."""
+    """What is known of one answer so far. Times are seconds on the clock of `now_s`.
 
-    def __init__(self) -> None:
+    watcher: shown every event too, None = none.
+    """
+
+    def __init__(self, watcher: Watcher | None = None) -> None:
+        self._watcher = watcher
         self.model = ""
         self.response_id = ""
         self.first_content_s: float | None = None
@@ -38,6 +43,8 @@ class Meter:
     def feed(self, event: Event, now_s: float) -> None:
         """Takes one event that the provider sent."""
         self.events += 1
+        if self._watcher is not None:
+            self._watcher.feed(event)
         if isinstance(event, PartDelta):
             if self.first_content_s is None:
                 self.first_content_s = now_s

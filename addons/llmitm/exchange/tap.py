@@ -85,6 +85,10 @@ class SkimReader:
         self._tail = b""
         self._settled = False
 
+    def look_for(self, telling: re.Pattern[bytes]) -> None:
+        """From now on these are the frames that tell something."""
+        self._telling = telling
+
     def dull(self, data: bytes) -> bool:
         """Whether this chunk is whole frames that tell nothing; then it need not be fed."""
         return (

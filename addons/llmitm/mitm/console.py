@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from llmitm import __version__
 from llmitm.errors import LlmitmError
-from llmitm.mitm import bench, completion, demo, masters, rules_command, run
+from llmitm.mitm import bench, completion, demo, masters, rules_command, run, translate
 from llmitm.sim import command as sim
 
 _OK, _FAILED = 0, 1
@@ -41,6 +41,12 @@ def commands() -> tuple[Command, ...]:
             "check rule files, show the effective rules",
             rules_command.main,
             rules_command.parser,
+        ),
+        Command(
+            "translate",
+            "one request, answer or stream in another protocol, and its losses",
+            translate.main,
+            translate.parser,
         ),
         Command("completion", "print a completion script", _print_completion, completion_parser),
         Command("version", "print the version", _version),

@@ -18,6 +18,7 @@ from llmitm.dialects.catalog import DIALECTS
 from llmitm.errors import RuleError
 from llmitm.exchange.house import House
 from llmitm.exchange.pipeline import Pipeline, Step
+from llmitm.exchange.signatures import SignatureMemory
 from llmitm.exchange.wire import Headers
 from llmitm.ruleset.clients import ClientsFile
 from llmitm.ruleset.loading import load
@@ -27,6 +28,7 @@ from llmitm.stages.contract import Stage
 from llmitm.stages.route import Route
 
 _MOST_AGENTS = 256
+_SALT_BYTES = 32
 
 
 class Rulebook:
@@ -84,11 +86,19 @@ class Rulebook:
                 ruleset = load(ctx.options.llm_rules, self._environ)
             except RuleError as error:
                 raise exceptions.OptionsError(f"llmitm: {error}") from error
-            self._house = build_house(ruleset, observe=ctx.options.llm_observe)
+            before = self._house.signatures if self._house is not None else None
+            self._house = build_house(ruleset, observe=ctx.options.llm_observe, signatures=before)
 
 
-def build_house(ruleset: Ruleset, *, observe: bool) -> House:
-    """The house these rules describe. observe: only the stages that change nothing."""
+def build_house(
+    ruleset: Ruleset, *, observe: bool, signatures: SignatureMemory | None = None
+) -> House:
+    """The house these rules describe. observe: only the stages that change nothing;
+    signatures: what a house before it remembers, None = nothing."""
+    limits = ruleset.routes.limits
+    if signatures is None:
+        signatures = SignatureMemory(os.urandom(_SALT_BYTES), limits)
+    signatures.limit(limits)
     return House(
         ruleset=ruleset,
         dialects=DIALECTS,
@@ -96,6 +106,7 @@ def build_house(ruleset: Ruleset, *, observe: bool) -> House:
         clock=time.monotonic,
         now=time.time,
         client_of=ClientNames(ruleset.clients),
+        signatures=signatures,
     )
 
 

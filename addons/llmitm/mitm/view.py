@@ -20,13 +20,13 @@ from llmitm.canon.response import Response
 from llmitm.desk.transcript import exchange_text, response_text
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.errors import ClientWireError
+from llmitm.exchange.answers import STREAM_TYPES
 from llmitm.mitm.intercept import ORIGINAL, PROTOCOLS
 from llmitm.mitm.requests import client_host
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.ruleset.ruleset import Ruleset
 
 MOST_BYTES = 8 << 20
-_STREAMS = ("text/event-stream", "application/x-ndjson")
 
 
 class LLMContentview(Contentview):
@@ -98,7 +98,7 @@ class LLMContentview(Contentview):
 def _response(protocol: str, message: http.Response, data: bytes) -> Response:
     media = message.headers.get("content-type", "").partition(";")[0].strip().lower()
     dialect = DIALECTS[protocol]
-    if media in _STREAMS or (data.lstrip()[:1] == b"[" and message.status_code < 400):
+    if media in STREAM_TYPES or (data.lstrip()[:1] == b"[" and message.status_code < 400):
         decoder = dialect.stream_decoder(media)
         frames = [*decoder.feed(data), *decoder.close()]
         return fold(event for frame in frames for event in frame.events)
