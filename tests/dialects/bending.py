@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Sequence
 from typing import Any
 
 ODD: list[Any] = [
@@ -22,8 +23,8 @@ def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-def bent(value: Any, dice: random.Random) -> Any:
-    """`value` with up to three values replaced, taken away, renamed or added."""
+def bent(value: Any, dice: random.Random, odd: Sequence[Any] = ODD) -> Any:
+    """`value` with up to three values replaced (by odd ones), taken away, renamed or added."""
     value = copy.deepcopy(value)
     for _ in range(dice.randint(1, 3)):
         ways = places(value)
@@ -35,13 +36,13 @@ def bent(value: Any, dice: random.Random) -> Any:
             node = node[step]
         deed = dice.random()
         if deed < 0.6:
-            node[last] = copy.deepcopy(dice.choice(ODD))
+            node[last] = copy.deepcopy(dice.choice(odd))
         elif deed < 0.8:
             del node[last]
         elif isinstance(node, dict):
             node[f"new_{last}"] = node.pop(last)
         else:
-            node.insert(0, copy.deepcopy(dice.choice(ODD)))
+            node.insert(0, copy.deepcopy(dice.choice(odd)))
     return value
 
 

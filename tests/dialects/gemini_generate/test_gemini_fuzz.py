@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
 from typing import Any
 
 import pytest
 
+from dialects.bending import bent
 from dialects.gemini_generate.material import (
     EXCHANGES,
     REQUESTS,
@@ -35,38 +35,6 @@ WIRES = [e["request_json"] for e in REQUESTS if len(json.dumps(e["request_json"]
 needs_material = pytest.mark.skipif(not BODIES, reason="there are no recorded exchanges here")
 
 
-def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    found = [way] if way else []
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            found += places(item, (*way, key))
-    return found
-
-
-def bent(value: Any, dice: random.Random) -> Any:
-    """`value` with up to three values replaced, taken away, renamed or added."""
-    value = copy.deepcopy(value)
-    for _ in range(dice.randint(1, 3)):
-        ways = places(value)
-        if not ways:
-            break
-        *way, last = dice.choice(ways)
-        node = value
-        for step in way:
-            node = node[step]
-        deed = dice.random()
-        if deed < 0.6:
-            node[last] = copy.deepcopy(dice.choice(ODD))
-        elif deed < 0.8:
-            del node[last]
-        elif isinstance(node, dict):
-            node[f"new_{last}"] = node.pop(last)
-        else:
-            node.insert(0, copy.deepcopy(dice.choice(ODD)))
-    return value
-
-
 def broken(body: bytes, dice: random.Random) -> bytes:
     """`body` with some bytes flipped, or cut off somewhere."""
     made = bytearray(body)
@@ -80,7 +48,7 @@ def broken(body: bytes, dice: random.Random) -> bytes:
 @pytest.mark.parametrize("seed", range(300))
 def test_bent_requests(seed: int) -> None:
     dice = random.Random(seed)
-    wire = bent(dice.choice(WIRES), dice)
+    wire = bent(dice.choice(WIRES), dice, ODD)
     if dice.random() < 0.3:
         wire = {"model": "m", "request": wire, "project": "p"}
     for dialect in (DIALECT, CODE_ASSIST):
@@ -125,9 +93,11 @@ def test_broken_answers(seed: int) -> None:
         if text.startswith("data"):
             lines = [line for line in text.splitlines() if line.startswith("data: ")]
             chunks = [json.loads(line[6:]) for line in lines]
-            text = "".join(f"data: {json.dumps(bent(chunk, dice))}\r\n\r\n" for chunk in chunks)
+            text = "".join(
+                f"data: {json.dumps(bent(chunk, dice, ODD))}\r\n\r\n" for chunk in chunks
+            )
         else:
-            text = json.dumps(bent(json.loads(text), dice))
+            text = json.dumps(bent(json.loads(text), dice, ODD))
     body = broken(text.encode(), dice)
     answer = fold(DIALECT.decode_response(body))
     for made in (answer, forget(answer)):
