@@ -38,7 +38,9 @@ TITLES = {
 
 KINDS: dict[str, str] = {
     "generate": "read, shown, edited, routed, translated (all of the tables above)",
-    "count_tokens": "verbatim to the client's own provider, never routed or translated",
+    "count_tokens": "to the client's own provider, never routed or translated; only what is "
+    "llmitm's own (commands and their answers) is taken out",
+    "compact": "likewise",
     "models": "verbatim to the client's own provider, never routed or translated",
     "embeddings": "verbatim to the client's own provider, never routed or translated",
     "websocket": "verbatim; where a rule would have to act, refused with 426 so that the client "
@@ -79,11 +81,13 @@ def as_read(source: str, value: Any) -> Any | None:
 
 
 def _outline(value: Any) -> Any:
-    """What must have come through: roles, kinds of parts, how the answer ended."""
+    """What must have come through: roles, kinds of parts, the way of thinking, the end."""
     if isinstance(value, Request):
         instructions, messages = split_instructions(value)
         turns = [(m.role, *_kinds(m.parts)) for m in merge(messages)]
-        return (bool(instructions), turns)
+        way = value.reasoning
+        budget = max(way.budget_tokens or 0, 0) if way else 0
+        return (bool(instructions), turns, budget, bool(way and way.mode == "adaptive"))
     return [(*_kinds(c.parts), c.finish and c.finish.stop_sequence) for c in value.choices]
 
 
@@ -143,20 +147,21 @@ def table(source: str) -> str:
     """Everything that one protocol can say, and what becomes of it in the others."""
     targets = [name for name in TITLES if name != source]
     lines = [
-        "| feature | meaning | " + " | ".join(f"to {TITLES[name]}" for name in targets) + " |",
-        "| --- | --- | " + " | ".join("---" for _ in targets) + " |",
+        "| feature | " + " | ".join(f"to {TITLES[name]}" for name in targets) + " |",
+        "| --- | " + " | ".join("---" for _ in targets) + " |",
     ]
     for probes in (request_probes, answer_probes):
         for probe, cells in rows(source, probes):
             what = f" ({probe.what})" if probe.what else ""
             told = " | ".join(cells[name] for name in targets)
-            lines.append(f"| `{probe.feature}`{what} | {FEATURES[probe.feature]} | {told} |")
+            lines.append(f"| `{probe.feature}`{what} | {told} |")
     return "\n".join(lines)
 
 
 def page() -> str:
     """The whole page."""
     pairs = "\n\n".join(f"## From {TITLES[name]} (`{name}`)\n\n{table(name)}" for name in SOURCES)
+    meanings = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in FEATURES.items())
     kinds = "\n".join(f"| `{kind}` | {KINDS[kind]} |" for kind in get_args(Kind.__value__))
     return f"""\
 # Supported and not supported
@@ -172,10 +177,18 @@ anyway; *unsaid*: gone without a word, a gap. A row is there where the protocol 
 all. Requests are written for a model without limits of its own; what a model family refuses
 (temperature, thinking) stands in `rules/models.yaml`.
 
-The Code Assist wrapper (`gemini_code_assist`) is Gemini with an envelope: the same rows hold. Try
-any body of your own with `llmitm translate --from X --to Y FILE`.
+The Code Assist wrapper (`gemini_code_assist`) is Gemini with an envelope, and Bedrock's InvokeModel
+(`bedrock_invoke`) is Anthropic with another: the same rows hold. Ollama's `/api/generate`
+(`ollama_generate`) is its chat with a single prompt. Try any body of your own with
+`llmitm translate --from X --to Y FILE`.
 
 {pairs}
+
+## What the features are
+
+| feature | meaning |
+| --- | --- |
+{meanings}
 
 ## Kinds of calls
 

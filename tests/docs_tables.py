@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "addons"))
 from llmitm.mitm.addons import addons  # noqa: E402
 from llmitm.mitm.console import commands  # noqa: E402
 from llmitm.ruleset.showing import describe_fields  # noqa: E402
+from llmitm.stages.commands.parameters import PARAMETERS  # noqa: E402
+from llmitm.stages.commands.table import COMMANDS  # noqa: E402
 
 README = ROOT / "README.md"
 
@@ -73,10 +75,33 @@ def field_table() -> str:
     return table(["file", "field", "type", "default", "meaning"], rows)
 
 
+def chat_table() -> str:
+    """The commands of the chat."""
+    rows = [
+        [
+            ", ".join([f"`{row.format('!/')}`", *(f"`{name}`" for name in row.aliases)]),
+            row.say,
+            " ".join(f"`!/{example}`" for example in row.examples),
+        ]
+        for row in COMMANDS
+    ]
+    return table(["command", "what it does", "for example"], rows)
+
+
+def setting_table() -> str:
+    """What `!/set` and `!/unset` know."""
+    rows = [
+        [", ".join(f"`{name}`" for name in row.names), row.values, row.say] for row in PARAMETERS
+    ]
+    return table(["parameter", "values", "meaning"], rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": command_table,
     "options": option_table,
     "fields": field_table,
+    "chat": chat_table,
+    "settings": setting_table,
 }
 
 

@@ -19,7 +19,14 @@ from llmitm.canon.request import (
 )
 from llmitm.canon.response import Choice, Response
 
-SOURCES = ("openai_chat", "openai_responses", "anthropic_messages", "gemini_generate")
+SOURCES = (
+    "openai_chat",
+    "openai_responses",
+    "anthropic_messages",
+    "gemini_generate",
+    "ollama_chat",
+    "bedrock_converse",
+)
 
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk"
@@ -29,18 +36,23 @@ SCHEMA: Any = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 FILE_IDS = {
     "gemini_generate": "https://generativelanguage.googleapis.com/v1beta/files/abc",
+    "bedrock_converse": "s3://bucket/abc",
 }
 SERVER_TOOLS: dict[str, Any] = {
     "openai_chat": {"type": "web_search"},
     "openai_responses": {"type": "web_search"},
     "anthropic_messages": {"type": "web_search_20250305", "name": "web_search"},
     "gemini_generate": {"googleSearch": {}},
+    "ollama_chat": {"type": "web_search"},
+    "bedrock_converse": {"systemTool": {"name": "web_search"}},
 }
 UNKNOWN: dict[str, Any] = {
     "openai_chat": {"type": "new_part", "new_part": {"a": 1}},
     "openai_responses": {"type": "new_item", "a": 1},
     "anthropic_messages": {"type": "new_block", "a": 1},
     "gemini_generate": {"newPart": {"a": 1}},
+    "ollama_chat": {"type": "new_call", "a": 1},
+    "bedrock_converse": {"newBlock": {"a": 1}},
 }
 ANNOTATIONS: dict[str, Any] = {
     "openai_chat": {
@@ -63,13 +75,27 @@ ANNOTATIONS: dict[str, Any] = {
         "end_char_index": 1,
     },
     "gemini_generate": {"startIndex": 0, "endIndex": 2, "uri": "https://a.b"},
+    "ollama_chat": {},
+    "bedrock_converse": {
+        "title": "t",
+        "sourceContent": [{"text": "x"}],
+        "location": {"web": {"url": "https://a.b"}},
+    },
 }
+LATE_FIELDS = ("ollama_chat", "bedrock_converse")
+"""Protocols whose answers have their other fields in the closing object."""
 LOGPROBS: Any = [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105], "top_logprobs": []}]
 FINISH_WORDS: dict[str, dict[FinishReason, str]] = {
     "openai_chat": {"content_filter": "content_filter", "length": "length"},
     "openai_responses": {"content_filter": "content_filter", "length": "max_output_tokens"},
     "anthropic_messages": {"refusal": "refusal", "pause": "pause_turn", "length": "max_tokens"},
     "gemini_generate": {"content_filter": "SAFETY", "length": "MAX_TOKENS"},
+    "ollama_chat": {"length": "length", "unknown": "load"},
+    "bedrock_converse": {
+        "content_filter": "guardrail_intervened",
+        "length": "max_tokens",
+        "error": "malformed_model_output",
+    },
 }
 
 
@@ -128,7 +154,7 @@ def _media_probes(source: str, said: Any, probe: Any) -> Iterator[Probe]:
     yield probe("part.image", "URL", said(url))
     file_id = FILE_IDS.get(source, "file-abc")
     kept = Media(kind="image", file_id=file_id)
-    if source == "gemini_generate":
+    if source in ("gemini_generate", "bedrock_converse"):
         kept = replace(kept, mime="image/png")
     yield probe("part.image", "file id", said(kept))
     yield probe("part.image.detail", "", said(replace(image, detail="low")), said(image))
@@ -181,7 +207,8 @@ def _tool_probes(source: str, tools: Request, tool: Tool, probe: Any) -> Iterato
     name = str(value.get("name") or value.get("type") or next(iter(value)))
     server = Tool(kind="server", name=name, dialect=source, value=value)
     yield probe("tool.server", "web search", replace(tools, tools=(*tools.tools, server)), tools)
-    yield probe("tool.strict", "", replace(tools, tools=(replace(tool, strict=True),)), tools)
+    strict = replace(tool, strict=True)
+    yield probe("tool.strict", "", replace(tools, tools=(strict, *tools.tools[1:])), tools)
 
 
 def _setting_probes(tools: Request, base: Request, probe: Any) -> Iterator[Probe]:
@@ -224,6 +251,7 @@ def _setting_probes(tools: Request, base: Request, probe: Any) -> Iterator[Probe
     yield probe("response_format", "JSON", replace(base, response_format=some))
     form = ResponseFormat(kind="json_schema", schema=SCHEMA, name="city")
     yield probe("response_format", "schema", replace(base, response_format=form))
+    yield probe("verbosity", "", replace(base, verbosity="low"))
     yield probe("previous_response_id", "", replace(base, previous_response_id="resp_1"))
 
 
@@ -280,4 +308,5 @@ def answer_probes(source: str) -> Iterator[Probe]:
         yield Probe("usage", what, before, replace(base, usage=replace(told, **more)))
     frame = Opaque(source, "new_event", {"type": "new_event", "a": 1})
     yield probe("event.unknown", "", replace(base, opaque=(frame,)))
-    yield probe("field", "of an answer", replace(base, extras={"x_new": 1}))
+    place = "end_extras" if source in LATE_FIELDS else "extras"
+    yield probe("field", "of an answer", replace(base, **{place: {"x_new": 1}}))

@@ -55,7 +55,10 @@ EMPTY_NAMES = set(
     ["utils", "util", "helpers", "helper", "common", "misc"]
     + ["base", "manager", "service", "handler", "impl"]
 )
-SHARED_DIALECT_FILES = re.compile(r"contract|origin|splicing|json_text|framing_\w+|limits|telling")
+SHARED_DIALECT_FILES = re.compile(
+    r"contract|origin|splicing|json_text|framing_\w+|limits|telling|model_lists"
+)
+SHARED_FILES = {"contract", "conversation"}
 TOP = {"addons", "rules", "tests", "scripts"}
 PRODUCTS_OF_TOOLS = {"dist", "build", "__pycache__", "node_modules"}
 
@@ -113,9 +116,10 @@ def siblings(file: File) -> Iterator[str]:
     within = file.path.split("/")
     for line, name in file.imports():
         target = name.split(".")
-        if len(target) < 3 or target[1] != file.room or target[2] == "contract":
+        if len(target) < 3 or target[1] != file.room or target[2] in SHARED_FILES:
             continue
-        if file.room == "stages" and not file.path.endswith("__init__.py"):
+        own_folder = len(within) > 2 and target[2] == within[1]
+        if file.room == "stages" and not own_folder and not file.path.endswith("__init__.py"):
             yield f"{line}: a stage may not import {name}"
         foreign = target[2] != within[1] and not SHARED_DIALECT_FILES.fullmatch(target[2])
         if file.room == "dialects" and len(within) > 2 and foreign:

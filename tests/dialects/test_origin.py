@@ -45,6 +45,10 @@ def test_splice(edits: list[Edit], expected: str) -> None:
         ("not json", [Edit("set", ("a",), 1)]),
         ('{"a":', [Edit("set", ("a",), 1)]),
         ("7", [Edit("set", ("a",), 1)]),
+        ("[1, , 2]", [Edit("set", (2,), 1)]),
+        ("[1, 2", [Edit("set", (0,), 1)]),
+        ("[1, 2,", [Edit("set", (0,), 1)]),
+        ("[1 2]", [Edit("set", (0,), 1)]),
     ],
 )
 def test_what_cannot_be_done_is_none(text: str, edits: list[Edit]) -> None:

@@ -19,6 +19,14 @@ ALIASES = [
     {"pattern": "^all-fail$", "replacement": "openai:sim-429|anthropic:sim-error-529"},
 ]
 
+NO_MEMORY = """
+failover:
+  max_rest_s: 0
+  max_silent_wait_s: 0
+  breaker: {enabled: false}
+"""
+"""What one test did to a provider must not be seen by the next one."""
+
 
 @pytest.fixture(scope="session")
 def sim() -> Iterator[SimThread]:
@@ -31,7 +39,11 @@ def sim() -> Iterator[SimThread]:
 def shared_proxy(sim: SimThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """The proxy of the session, with aliases for failover."""
     folder = tmp_path_factory.mktemp("proxy")
-    with behind(folder, sim, variables={"MODEL_ALIASES": json.dumps(ALIASES)}) as running:
+    rules = folder / "rules"
+    rules.mkdir()
+    (rules / "routes.yaml").write_text(NO_MEMORY)
+    variables = {"MODEL_ALIASES": json.dumps(ALIASES)}
+    with behind(folder, sim, [f"llm_rules={rules}"], variables) as running:
         yield running
 
 

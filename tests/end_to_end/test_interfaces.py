@@ -19,6 +19,7 @@ import pytest
 from proxied import trusting
 
 from llmitm.mitm.processes import without_llm_variables
+from llmitm.sim.threads import SimThread
 
 pytestmark = pytest.mark.end_to_end
 
@@ -30,7 +31,11 @@ DEADLINE_S = 40
 
 @contextmanager
 def started(
-    command: list[str], sim, home: Path, awaited: str, variables: dict[str, str] | None = None
+    command: list[str],
+    sim: SimThread,
+    home: Path,
+    awaited: str,
+    variables: dict[str, str] | None = None,
 ) -> Generator[re.Match[str]]:
     """A process that has printed `awaited` (a pattern); ended afterwards by its own pid."""
     environ = {
@@ -72,7 +77,7 @@ def _await(process: subprocess.Popen[bytes], log: Path, awaited: str) -> re.Matc
     raise AssertionError(f"nothing like {awaited!r} in: {log.read_text(errors='replace')}")
 
 
-def options(home: Path, sim) -> list[str]:
+def options(home: Path, sim: SimThread) -> list[str]:
     pairs = {
         "listen_port": "0",
         "confdir": str(home / "conf"),
@@ -142,7 +147,7 @@ def test_mitmweb_shows_every_exchange_as_a_chat(sim, tmp_path: Path) -> None:
         "--no-web-open-browser",
     ]
     with started(command, sim, home, LISTENING) as said:
-        web = _await_web(home / "process.log")
+        web = await_web(home / "process.log")
         ca = home / "conf" / "mitmproxy-ca-cert.pem"
         proxy = f"http://127.0.0.1:{said['port']}"
         with httpx.Client(proxy=proxy, verify=trusting(ca), timeout=20) as client:
@@ -177,7 +182,8 @@ def free_port() -> int:
         return held.getsockname()[1]
 
 
-def _await_web(log: Path) -> str:
+def await_web(log: Path) -> str:
+    """Where mitmweb listens, as its log says."""
     until = time.monotonic() + DEADLINE_S
     while time.monotonic() < until:
         found = re.search(r"Web server listening at (http://[^/\s]+)", log.read_text())

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from proxied import Proxied
+from proxied import Proxied, behind
 from sdks import PROVIDERS
 from talks import TALKS
 
 from llmitm.sim.threads import SimThread
+from llmitm.sim.wire_chat import ENCRYPTED
+from llmitm.sim.wire_chat import SIGNATURE as CHAT
 from llmitm.sim.wire_gemini import SIGNATURE as GEMINI
 from llmitm.sim.wire_messages import SIGNATURE as ANTHROPIC
 
@@ -116,6 +119,99 @@ def test_proofs_come_back_over_two_tool_turns(
         # The answer's own loss, towards the client, has the client's protocol as its target.
         lost = [loss["feature"] for loss in row["losses"] if loss["target"] == signer]
         assert "part.reasoning.signature" not in lost
+
+
+ENTRIES = "sim-details-tool"
+# Where a client's own protocol is spoken too, it would stay in it.
+CHATS = {
+    "gemini_generate": "openrouter",
+    "anthropic_messages": "together",
+    "openai_responses": "together",
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(sim: SimThread, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """A proxy that also has keys for OpenRouter and DeepSeek."""
+    names = ("OPENROUTER", "DEEPSEEK")
+    keys = {f"{name}_API_KEY": "sim-key-of-the-proxy" for name in names}
+    bases = {f"{name}_API_BASE_URL": f"{sim.url}/v1" for name in names}
+    with behind(tmp_path_factory.mktemp("gateway"), sim, variables=keys | bases) as running:
+        yield running
+
+
+def chat_words(message: dict[str, Any]) -> list[str]:
+    """What a Chat provider was sent as one message, its reasoning entries first."""
+    if message["role"] != "assistant":
+        return ["user"]
+    calls = message.get("tool_calls", [])
+    entries = message["reasoning_details"]
+    assert entries[0] == {
+        "type": "reasoning.text",
+        "text": THOUGHTS,
+        "signature": CHAT,
+        "format": "anthropic-claude-v1",
+        "index": 0,
+    }
+    assert (entries[1]["data"], entries[1]["index"]) == (ENCRYPTED, 1)
+    # Gemini's entries name the call that they belong to.
+    assert entries[1].get("id") == (calls[0]["id"] if calls else None)
+    assert message.get("reasoning", THOUGHTS) == THOUGHTS
+    assert len(entries) == 2
+    return ["entries", "call" if calls else "text"]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("client", CHATS)
+def test_reasoning_entries_of_chat_come_back_over_two_tool_turns(
+    gateway: Proxied, sim: SimThread, client: str, stream: bool
+) -> None:
+    model = f"{CHATS[client]}:{ENTRIES}"
+    seen = sim.log.count
+    talk = TALKS[client](gateway, stream)
+    talk.say(model, "What is the weather in Paris?")
+    talk.results(model, "mild")
+    talk.say(model, "And the weather in Rome?")
+    talk.results(model, "warm")
+    bodies = [json.loads(entry.body) for entry in sim.log.all() if entry.index >= seen]
+    told = [[word for m in body["messages"] for word in chat_words(m)] for body in bodies]
+    call, text = ["entries", "call", "user"], ["entries", "text", "user"]
+    assert told == [
+        ["user"],
+        ["user", *call],
+        ["user", *call, *text],
+        ["user", *call, *text, *call],
+    ]
+    for row in gateway.rows(4):
+        assert row["lane"] == "translate"
+        lost = [loss["feature"] for loss in row["losses"] if loss["target"] == "openai_chat"]
+        assert "part.reasoning.signature" not in lost
+
+
+@pytest.mark.parametrize(
+    ("client", "second"),
+    [
+        ("gemini_generate", "anthropic_messages"),
+        ("anthropic_messages", "gemini_generate"),
+        ("openai_responses", "openai_chat"),
+    ],
+)
+def test_reasoning_entries_do_not_reach_another_provider(
+    gateway: Proxied, sim: SimThread, client: str, second: str
+) -> None:
+    other = "deepseek" if second == "openai_chat" else PROVIDERS[second]
+    seen = sim.log.count
+    talk = TALKS[client](gateway, True)
+    talk.say(f"{CHATS[client]}:{ENTRIES}", "What is the weather in Paris?")
+    talk.results(f"{other}:{MODEL}", "mild")
+    changed = [entry.body.decode() for entry in sim.log.all() if entry.index >= seen][1]
+    assert CHAT not in changed
+    assert ENCRYPTED not in changed
+    row = gateway.rows(2)[1]
+    losses = [loss for loss in row["losses"] if loss["feature"] == "part.reasoning.signature"]
+    assert [(loss["how"], loss["say"]) for loss in losses if loss["target"] == second] == [
+        ("dropped", f"made by {CHATS[client]}")
+    ]
 
 
 CHANGES = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from llmitm.canon.events import Fault
+from llmitm.exchange.delays import retry_after_s
 from llmitm.exchange.failure import (
     Failure,
     fault_of,
     is_failure_status,
     is_retryable,
-    retry_after_s,
 )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from exchange import houses
 from llmitm.dialects.catalog import DIALECTS
-from llmitm.exchange import lanes
 from llmitm.exchange.lanes import Incoming, Outgoing
 from llmitm.exchange.wire import WireRequest
 from llmitm.ruleset import loading
@@ -29,7 +30,7 @@ def incoming(url: str, body: str) -> Incoming:
     assert endpoint is not None
     request = DIALECTS[endpoint.protocol].decode_request(body.encode())
     if endpoint.model:
-        request = lanes.replace(request, model=endpoint.model)
+        request = replace(request, model=endpoint.model)
     wire = WireRequest(
         method="POST",
         scheme="https",
@@ -44,11 +45,8 @@ def incoming(url: str, body: str) -> Incoming:
 
 def sent(url: str, body: str, provider: str | None = None, model: str = "") -> Outgoing:
     read = incoming(url, body)
-    assert read.request is not None
     target = None if provider is None else Target(provider=provider, model=model)
-    out = lanes.build(
-        read, read.request, target, RULES, DIALECTS, lambda request, *_: (request, ())
-    )
+    out = houses.built(RULES, read, target)
     assert isinstance(out, Outgoing)
     return out
 

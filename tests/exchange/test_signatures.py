@@ -425,8 +425,43 @@ def test_bytes_in_all_are_bounded() -> None:
     )
 
 
+def test_one_conversation_does_not_push_out_another() -> None:
+    kept = memory(signature_memory_bytes=200_000, signature_conversation_bytes=60_000)
+    quiet = Message(role="user", parts=(Text(text="A quiet conversation."),))
+    learn(kept, [quiet], thinking("quiet"), call("toolu_quiet"))
+    history: list[Message] = [ASK]
+    for turn in range(200):
+        ident = f"toolu_{turn}"
+        learn(kept, history, thinking("s" * 5000 + str(turn)), call(ident))
+        history += [assistant(call(ident)), result(ident)]
+        assert kept.size_bytes <= 60_000 + 4096
+    assert back(kept, request(quiet, assistant(call("toolu_quiet"))))[0][0] == thinking("quiet")
+    newest = back(kept, request(*history[:1], assistant(call("toolu_199"))))[0][0]
+    assert newest == thinking("s" * 5000 + "199")
+    assert back(kept, request(ASK, assistant(call("toolu_0"))))[0] == [call("toolu_0")]
+
+
+def test_what_a_conversation_used_last_it_keeps() -> None:
+    kept = memory(signature_conversation_bytes=60_000)
+    for ident in "abc":
+        learn(kept, [ASK], thinking(ident * 5000), call(ident))
+    back(kept, request(ASK, assistant(call("a"))))
+    learn(kept, [ASK], thinking("d" * 5000), call("d"))
+    found = [i for i in "abcd" if back(kept, request(ASK, assistant(call(i))))[0] != [call(i)]]
+    assert found == ["a", "c", "d"]
+
+
+def test_equal_first_words_of_two_clients_are_two_conversations() -> None:
+    kept = memory(signature_conversation_bytes=20_000)
+    for scope in (b"mine", b"yours"):
+        learn(kept, [ASK], thinking("s" * 5000), call("a"), scope=scope)
+    assert len(kept) == 2
+
+
 @pytest.mark.parametrize(
-    "limits", [{"signature_memory_bytes": 0}, {"signature_turns": 0}], ids=["bytes", "turns"]
+    "limits",
+    [{"signature_memory_bytes": 0}, {"signature_conversation_bytes": 0}, {"signature_turns": 0}],
+    ids=["bytes", "conversation", "turns"],
 )
 def test_nothing_at_all_may_be_kept(limits: dict[str, int]) -> None:
     kept = memory(**limits)
@@ -457,6 +492,8 @@ def test_smaller_limits_take_effect_at_once() -> None:
     kept = memory()
     for turn in range(10):
         learn(kept, [ASK], thinking(str(turn)), call(f"toolu_{turn}"))
+    kept.limit(LimitsRow(signature_conversation_bytes=kept.size_bytes // 2))
+    assert len(kept) == 5
     kept.limit(LimitsRow(signature_turns=2))
     assert len(kept) == 2
     kept.limit(LimitsRow(signature_turns=0))
@@ -572,9 +609,11 @@ def test_a_fingerprint_is_of_the_text_not_of_its_pieces(
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3000)), max_size=40))
 def test_the_account_of_bytes_is_exact(turns: list[tuple[int, int]]) -> None:
-    kept = memory(signature_memory_bytes=12_000, signature_turns=6)
+    limits = {"signature_conversation_bytes": 7_000, "signature_turns": 6}
+    kept = memory(signature_memory_bytes=12_000, **limits)
     for ident, size in turns:
-        learn(kept, [ASK], thinking("s" * size), call(f"toolu_{ident}"), scope=b"%d" % (ident % 3))
+        said = Message(role="user", parts=(Text(text=str(ident % 2)),))
+        learn(kept, [said], thinking("s" * size), call(f"toolu_{ident}"), scope=b"%d" % (ident % 3))
         assert kept.size_bytes <= 12_000
         assert len(kept) <= 6
     kept.limit(LimitsRow(signature_turns=0))

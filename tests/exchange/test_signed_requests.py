@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from exchange import houses
 from llmitm.canon.events import Fault
 from llmitm.canon.request import Request, Sampling
 from llmitm.dialects.catalog import DIALECTS
-from llmitm.exchange import lanes
 from llmitm.exchange.lanes import Incoming, Outgoing
 from llmitm.exchange.signed_requests import is_signed
 from llmitm.exchange.wire import Headers, WireRequest
@@ -34,7 +34,7 @@ def incoming(headers: Headers, path: str = PATH) -> Incoming:
 
 
 def built(read: Incoming, request: Request, target: Target | None = None) -> Outgoing | Fault:
-    return lanes.build(read, request, target, RULES, DIALECTS, lambda request, *_: (request, ()))
+    return houses.built(RULES, read, target, request)
 
 
 def warmer(request: Request) -> Request:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from llmitm.canon.events import End, Event, Fault, Finish, PartDelta, Ping, Start
+from llmitm.canon.request import Request
 from llmitm.canon.values import Loss
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Frame
@@ -16,6 +17,7 @@ from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader
 from llmitm.stages.contract import Stage, Turn
 from recordings import load, needs_corpus
 
+ASKED = Request(dialect="q", model="m", messages=())
 WORDS: dict[bytes, tuple[Event, ...]] = {
     b"s": (Start("id"),),
     b"p": (Ping(),),
@@ -179,7 +181,8 @@ class Hide(Stage):
 def edited(on_error) -> Tap:
     turn = Turn(id="1", provider="p", protocol="q", client="", model="m", started_s=0)
     pipeline = Pipeline((Step(Hide(), on_error),), lambda: 0.0)
-    return make(encoder=Capitals(), pipeline=pipeline, turn=turn, raw_unedited=True)[0]
+    watching = pipeline.on_request(turn, ASKED).watching
+    return make(encoder=Capitals(), watching=watching, turn=turn, raw_unedited=True)[0]
 
 
 def test_frames_that_no_stage_changed_go_on_as_they_came() -> None:

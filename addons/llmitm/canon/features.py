@@ -46,6 +46,7 @@ FEATURES = MappingProxyType(
         "reasoning.budget_tokens": "a budget for reasoning in tokens",
         "reasoning.mode": "reasoning switched on, off or adaptive",
         "reasoning.show": "how reasoning is shown",
+        "verbosity": "how long answers are to be",
         "response_format": "a form the answer must have",
         "previous_response_id": "an earlier answer kept by the provider",
         "choices": "answers after the first",

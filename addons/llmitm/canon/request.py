@@ -114,6 +114,7 @@ class Request:
     """One request. dialect: the protocol it was read from, which `extras` everywhere belong to.
 
     model: as the client wrote it, in the body or in the path;
+    verbosity: how long answers are to be, `low|medium|high` or as the wire has it, None = not said;
     stream_usage: the client asked for usage inside the stream (chat only), None = did not say;
     extras: top-level wire keys without a field here.
     """
@@ -128,6 +129,7 @@ class Request:
     sampling: Sampling = Sampling()
     reasoning: ReasoningConfig | None = None
     response_format: ResponseFormat | None = None
+    verbosity: str | None = None
     stream: bool = False
     stream_usage: bool | None = None
     previous_response_id: str | None = None

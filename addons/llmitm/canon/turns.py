@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from itertools import chain, groupby
 
 from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolResult
-from llmitm.canon.request import Message, Request
+from llmitm.canon.request import Message, Request, Role
 
 
 def merge(messages: Iterable[Message]) -> list[Message]:
@@ -15,13 +15,19 @@ def merge(messages: Iterable[Message]) -> list[Message]:
     The merged message keeps the first one's name, extras and place.
     """
     merged: list[Message] = []
-    for message in messages:
-        role = "user" if message.role == "tool" else message.role
-        if merged and merged[-1].role == role:
-            merged[-1] = replace(merged[-1], parts=merged[-1].parts + message.parts)
-        else:
-            merged.append(message if role == message.role else replace(message, role=role))
+    for role, run in groupby(messages, _side):
+        first, *more = run
+        if more or first.role != role:
+            parts = tuple(chain(first.parts, *(message.parts for message in more)))
+            first = Message(
+                role=role, parts=parts, name=first.name, extras=first.extras, at=first.at
+            )
+        merged.append(first)
     return merged
+
+
+def _side(message: Message) -> Role:
+    return "user" if message.role == "tool" else message.role
 
 
 def split_instructions(request: Request) -> tuple[tuple[Part, ...], tuple[Message, ...]]:

@@ -17,6 +17,9 @@ _SHORT = {
     "gemini_generate": "gemini",
 }
 
+_SHAPES = ("many", "few")
+"""Of a 1 MB body: a history of many small items, or a few long ones."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -79,11 +82,39 @@ def bench_table(report: Mapping[str, Any]) -> RenderableType:
     return Group(*lines)
 
 
+def pairs_table(report: Mapping[str, Any]) -> str:
+    """What translating costs, a row per dialect pair, as a Markdown table; empty without bodies.
+
+    report: as `bench_table`'s, with `bodies`: rows of a 1 MB body's shape, way, ms and ratio.
+    """
+    bodies: list[Mapping[str, Any]] = report.get("bodies", [])
+    if not bodies:
+        return ""
+    results: list[Mapping[str, Any]] = report["results"]
+    streams = {row["way"]: row for row in results if row["workload"] == "stream"}
+    shapes = {
+        shape: {row["way"]: row for row in bodies if row["shape"] == shape} for shape in _SHAPES
+    }
+    lines = [
+        "| | µs per event | × bare | 1 MB in many items, ms | × json | in few, ms | × json |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for way in dict.fromkeys(row["way"] for row in bodies):
+        stream = streams.get(way, {})
+        cells = [stream.get("event_us"), stream.get("ratio")]
+        for shape in _SHAPES:
+            row = shapes[shape].get(way, {})
+            cells += [row.get("ms"), row.get("ratio")]
+        lines.append(f"| {_short(way)} | {' | '.join(map(_number, cells))} |")
+    return "\n".join(lines)
+
+
 def _short(way: str) -> str:
-    """`chat→anthr` for `openai_chat>anthropic_messages`."""
+    """`chat→anthr` for `openai_chat>anthropic_messages`, `read chat` for `read openai_chat`."""
     source, arrow, target = way.partition(">")
     if not arrow:
-        return way
+        verb, _, name = way.rpartition(" ")
+        return f"{verb} {_SHORT[name]}" if verb and name in _SHORT else way
     return f"{_SHORT.get(source, source)}→{_SHORT.get(target, target)}"
 
 

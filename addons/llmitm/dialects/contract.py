@@ -105,8 +105,14 @@ class Dialect:
     JSON paths changed, None when the change cannot be made that way;
     decode_response: any whole body, error bodies included -> the events a stream would give;
     stream_decoder: media type -> decoder; encode_error: a whole error body;
+    read_models: a models list or a page of it -> its names as clients write them, empty = none;
+    extend_models: (list, names) -> the list with the missing names at its end and every other byte
+    as it was, None = no such list or not its last page; encode_model: the answer about one model.
+    None = the protocol has no such call, or writes it as another one does;
     telling: found in every SSE frame that says more than "here is more text" (usage, finish, tool
-    calls, faults, starts and ends). Whoever only counts may leave the other frames unread.
+    calls, faults, starts and ends). Whoever only counts may leave the other frames unread;
+    repeats: later frames of a stream say again what earlier ones said, so that after an edit none
+    may pass as it came.
     """
 
     name: str
@@ -119,3 +125,7 @@ class Dialect:
     stream_encoder: Callable[[Reply], StreamEncoder]
     encode_error: Callable[[Fault], bytes]
     telling: re.Pattern[bytes]
+    repeats: bool = False
+    read_models: Callable[[bytes], tuple[str, ...]] | None = None
+    extend_models: Callable[[bytes, Sequence[str]], bytes | None] | None = None
+    encode_model: Callable[[str], bytes] | None = None

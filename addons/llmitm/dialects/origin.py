@@ -112,12 +112,20 @@ def _extras_edits(before: Request, after: Request, prefix: Path | None, edits: l
     if prefix is None:
         raise _NoEdit
     old, new = before.extras, after.extras
-    edits += [Edit("delete", (*prefix, key)) for key in old if key not in new]
-    edits += [
-        Edit("set", (*prefix, key), new[key])
-        for key in new
-        if key not in old or old[key] != new[key]
-    ]
+    _object_edits(old, new, prefix, edits)
+
+
+def _object_edits(
+    old: Mapping[str, Json], new: Mapping[str, Json], at: Path, edits: list[Edit]
+) -> None:
+    """Edits of the keys that differ, as deep as both sides have objects there."""
+    edits += [Edit("delete", (*at, key)) for key in old if key not in new]
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            _object_edits(before, value, (*at, key), edits)
+        elif key not in old or before != value:
+            edits.append(Edit("set", (*at, key), value))
 
 
 def _instructions_edits(
@@ -142,7 +150,7 @@ def _part_edits(
         return None
     edits: list[Edit] = []
     for was, now in zip(old, new, strict=True):
-        if was == now:
+        if was is now or was == now:
             continue
         if not was.at or was.at != now.at or type(was) is not type(now):
             return None
@@ -165,18 +173,93 @@ def _part_edits(
     return edits
 
 
+def _element_edits(
+    was: Message, now: Message, written: Json, table: PatchTable
+) -> list[Edit] | None:
+    """Edits for parts that have gone or come, each an element of an array in the message.
+
+    written: the whole message as it would be written, None = nothing has come. None if a part is
+    not an element by itself, or if an array were left empty.
+    """
+    places = {part.at: number for number, part in enumerate(was.parts)}
+    spots = [_element(part.at, was.at) for part in was.parts]
+    if len(set(spots)) != len(spots) or () in spots:
+        return None
+    at = [places.get(part.at, -1) if part.at else -1 for part in now.parts]
+    kept = [place for place in at if place >= 0]
+    if not kept or kept != sorted(set(kept)):
+        return None
+    if {spot[:-1] for spot in spots} != {spots[place][:-1] for place in kept}:
+        return None
+    edits = _part_edits(
+        tuple(was.parts[place] for place in kept),
+        tuple(part for part, place in zip(now.parts, at, strict=True) if place >= 0),
+        table,
+    )
+    if -1 in at and now.parts != _results_first(now.parts):
+        # Encoders write them so: what was written is then not in the order of the parts.
+        return None
+    come = _new_elements(spots, at, written)
+    if edits is None or come is None:
+        return None
+    gone = [Edit("delete", spot) for place, spot in enumerate(spots) if place not in kept]
+    return edits + gone + come
+
+
+def _results_first(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The parts of a message with the results of tools before everything else."""
+    return tuple(sorted(parts, key=lambda part: not isinstance(part, ToolResult)))
+
+
+def _new_elements(spots: list[Path], at: list[int], written: Json) -> list[Edit] | None:
+    """Edits for the parts with -1 in `at`, which tells of each part where among `spots` it was."""
+    if -1 not in at:
+        return []
+    home = spots[0][:-1]
+    elements = written.get(str(home[-1])) if isinstance(written, dict) else None
+    if not isinstance(elements, list) or len(elements) != len(at):
+        return None
+    if any(spot[:-1] != home for spot in spots):
+        return None
+    edits: list[Edit] = []
+    waiting: list[Json] = []
+    last: Path = home
+    for element, place in zip(elements, at, strict=True):
+        if place < 0:
+            waiting.append(element)
+            continue
+        last = spots[place]
+        edits += [Edit("insert", last, new) for new in waiting]
+        waiting.clear()
+    behind: Path = (*home, int(last[-1]) + 1)
+    return edits + [Edit("insert", behind, new) for new in waiting]
+
+
+def _element(at: Path, owner: Path) -> Path:
+    """The array element within `owner` that `at` lies in, `()` = in none."""
+    if at[: len(owner)] == owner:
+        for place in range(len(owner), len(at)):
+            if isinstance(at[place], int):
+                return at[: place + 1]
+    return ()
+
+
 def _message_edits(
     before: Request, after: Request, facts: Facts, table: PatchTable, edits: list[Edit]
 ) -> None:
     def changed(was: Message, now: Message) -> list[Edit]:
         inside = None
-        if (was.role, was.name, was.extras) == (now.role, now.name, now.extras):
+        same = (was.role, was.name, was.extras) == (now.role, now.name, now.extras)
+        if same:
             inside = _part_edits(was.parts, now.parts, table)
+        if same and inside is None:
+            inside = _element_edits(was, now, None, table)
         if inside is not None:
             return inside
         elements = table.encode_message(now, facts)
         if len(elements) == 1:
-            return [Edit("set", was.at, elements[0])]
+            inside = _element_edits(was, now, elements[0], table) if same else None
+            return [Edit("set", was.at, elements[0])] if inside is None else inside
         return [*(Edit("insert", was.at, e) for e in elements), Edit("delete", was.at)]
 
     def made(new: Message) -> list[Json]:
@@ -223,7 +306,7 @@ def _aligned[T: (Message, Tool)](
         place = places.get(item.at, -1)
         if place > last:
             edits += [Edit("delete", gone.at) for gone in old[last + 1 : place]]
-            if old[place] != item:
+            if old[place] is not item and old[place] != item:
                 edits += changed(old[place], item)
             last = place
         else:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, cast
 
 from llmitm.canon.values import Json, Path
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_DECODER = json.JSONDecoder()
+_WHITE = " \t\n\r"
+
+# What `JSONDecoder.raw_decode` calls: (value, where it ends), StopIteration if there is none.
+_value_at: Callable[[str, int], tuple[Any, int]] = cast("Any", json.JSONDecoder()).scan_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def splice(text: str, edits: Sequence[Edit]) -> str | None:
         scan = _Scan(text)
         begin = 1 if text.startswith("\ufeff") else 0
         scan.value(scan.space(begin), root)
-    except (_NoPlace, ValueError, RecursionError, IndexError):
+    except (_NoPlace, ValueError, RecursionError, IndexError, StopIteration):
         return None
     pieces: list[str] = []
     done = 0
@@ -141,7 +144,7 @@ class _Scan:
 
     def skip(self, at: int) -> int:
         """Where the value that begins at `at` ends."""
-        return _DECODER.raw_decode(self._text, at)[1]
+        return _value_at(self._text, at)[1]
 
     def value(self, at: int, node: _Node) -> int:
         """Applies `node` to the value at `at`; where that value ends."""
@@ -170,7 +173,7 @@ class _Scan:
         colon = ":"
         at = self.space(start + 1)
         while text[at] != "}":
-            key, end = _DECODER.raw_decode(text, at)
+            key, end = _value_at(text, at)
             opening = self.space(self._expect(self.space(end), ":"))
             colon = text[end:opening]
             child = below.get(key) if isinstance(key, str) else None
@@ -198,19 +201,20 @@ class _Scan:
         return at + 1
 
     def _array(self, start: int, node: _Node) -> int:
-        text = self._text
+        text, below = self._text, node.below
         items: list[tuple[int, int]] = []
         dead: set[int] = set()
         nested: dict[int, list[_Change]] = {}
         met = 0
         at = self.space(start + 1)
         while text[at] != "]":
-            child = node.below.get(len(items))
-            if child is None or child.op == "delete":
+            child = below.get(len(items)) if below else None
+            if child is None:
+                end = _value_at(text, at)[1]
+            elif child.op == "delete":
                 end = self.skip(at)
-                if child is not None:
-                    dead.add(len(items))
-                    met += 1
+                dead.add(len(items))
+                met += 1
             else:
                 met += 1
                 outer, self.changes = self.changes, []
@@ -218,7 +222,7 @@ class _Scan:
                 nested[len(items)], self.changes = self.changes, outer
             items.append((at, end))
             at = self._next(end, "]")
-        if met != len(node.below) or any(place > len(items) for place in node.inserts):
+        if met != len(below) or any(place > len(items) for place in node.inserts):
             raise _NoPlace
         inserts = {p: [print_json(v) for v in values] for p, values in node.inserts.items()}
         self._emit((start, at), items, dead, nested, inserts)
@@ -231,11 +235,14 @@ class _Scan:
 
     def _next(self, end: int, closing: str) -> int:
         """After a member: where the next one begins, or where the container closes."""
-        at = self.space(end)
-        if self._text[at] == closing:
+        text = self._text
+        at = self.space(end) if text[end] in _WHITE else end
+        if text[at] == closing:
             return at
-        at = self.space(self._expect(at, ","))
-        if self._text[at] == closing:
+        at = self._expect(at, ",")
+        if text[at] in _WHITE:
+            at = self.space(at)
+        if text[at] == closing:
             raise _NoPlace
         return at
 
@@ -248,6 +255,10 @@ class _Scan:
         inserts: dict[int, list[str]],
     ) -> None:
         """The changes of one container, its commas kept right."""
+        if not dead and not inserts:
+            for changes in nested.values():
+                self.changes += changes
+            return
         opened, closed = outside[0] + 1, outside[1]
         lead = self._text[opened : items[0][0]] if items else ""
         if len(dead) == len(items):

@@ -7,7 +7,11 @@ Source: OpenAI API reference, the response object and its items; Chat, tool call
 
 from __future__ import annotations
 
-from llmitm.canon.values import Extras, Json
+from llmitm.canon.events import Event, Opaque, PartStart
+from llmitm.canon.values import Extras, Json, Loss
+
+AFTER_END = "after the end of the answer"
+"""What a loss says of an answer that went on after its end."""
 
 _FORM_ONLY = frozenset({"type", "object", "index", "status", "id", "role", "content", "item"})
 """Keys that tell wire forms, places and items apart. `item` holds such keys of a part's item."""
@@ -76,7 +80,14 @@ def tells(key: str, value: Json) -> bool:
 
 def telling(extras: Extras) -> list[str]:
     """The keys of these extras of another protocol that say something."""
-    return [key for key, value in extras.items() if tells(key, value)] if extras else []
+    if not extras:
+        return []
+    # Most of what is told is nothing: nulls and empty containers, seen here without a call.
+    return [
+        key
+        for key, value in extras.items()
+        if (value or isinstance(value, int | float)) and tells(key, value)
+    ]
 
 
 def told_anew(extras: Extras) -> list[str]:
@@ -94,3 +105,11 @@ def _is_zero(value: Json) -> bool:
     if isinstance(value, dict):
         return all(_is_zero(inner) for inner in value.values())
     return value is None or value == 0
+
+
+def tell_late(event: Event, target: str, losses: list[Loss]) -> None:
+    """Notes, once, that an answer went on after its end: no protocol has two answers in one."""
+    if isinstance(event, PartStart | Opaque):
+        loss = Loss("event.unknown", "", target, say=AFTER_END)
+        if loss not in losses:
+            losses.append(loss)

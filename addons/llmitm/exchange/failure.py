@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Literal
 
 from llmitm.canon.events import Fault, FaultKind
 from llmitm.canon.statuses import KIND_BY_STATUS, STATUS_BY_KIND
-from llmitm.exchange.wire import Headers, header
+from llmitm.exchange.delays import delay_s
+from llmitm.exchange.wire import Headers
 
 type FailureKind = Literal["connect", "certificate", "timeout", "broken", "status", "fault", "wire"]
 
@@ -76,21 +76,5 @@ def fault_of(failure: Failure, now_s: float) -> Fault:
     elif failure.status < 400:
         status = STATUS_BY_KIND[fault.kind]
     if fault.retry_after_s is None:
-        fault = replace(fault, retry_after_s=retry_after_s(failure.headers, now_s))
+        fault = replace(fault, retry_after_s=delay_s(failure.headers, failure.body, now_s))
     return replace(fault, status=fault.status or status)
-
-
-def retry_after_s(headers: Headers, now_s: float) -> float | None:
-    """Seconds until the provider wants to be asked again, None when it did not say."""
-    milliseconds = header(headers, "retry-after-ms")
-    value = header(headers, "retry-after")
-    try:
-        if milliseconds:
-            return max(float(milliseconds) / 1000, 0.0)
-        return max(float(value), 0.0) if value else None
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - now_s, 0.0)
-    except ValueError:
-        return None

@@ -4,34 +4,72 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from llmitm.canon.request import Request
 from llmitm.canon.values import Loss
 from llmitm.dialects.contract import Dialect
 from llmitm.errors import ClientWireError
 from llmitm.exchange import codings, lanes
+from llmitm.exchange.choosing import Chooser
+from llmitm.exchange.conversation_ids import conversation_id
+from llmitm.exchange.instances import Instances
 from llmitm.exchange.lanes import Incoming, Outgoing
+from llmitm.exchange.model_lists import Discovered
+from llmitm.exchange.own_ids import OwnIds
 from llmitm.exchange.pipeline import Pipeline
 from llmitm.exchange.signature_keys import scope_of
 from llmitm.exchange.signature_return import Recall, restored
 from llmitm.exchange.signatures import Maker, SignatureMemory, Watcher
 from llmitm.exchange.wire import Headers, WireRequest
+from llmitm.ruleset.clients import ClientRow
 from llmitm.ruleset.matching import Endpoint
 from llmitm.ruleset.ruleset import Ruleset
+from llmitm.stages.contract import Turn
+from llmitm.stages.conversation import Memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class House:
     """What all exchanges share. clock: monotonic seconds; now: Unix seconds;
-    signatures: what providers signed for clients that cannot carry it."""
+    client_of: the rule row of a known client; signatures: what providers signed for clients that
+    cannot carry it; memory: conversations and what must be cut from them; instances, chooser: who
+    is asked; discovered: the models that providers were seen to list; guard: by which a request of
+    ours that comes back is known."""
 
     ruleset: Ruleset
     dialects: Mapping[str, Dialect]
     pipeline: Pipeline
     clock: Callable[[], float]
     now: Callable[[], float]
-    client_of: Callable[[Headers], str]
+    client_of: Callable[[Headers], ClientRow | None]
     signatures: SignatureMemory
+    memory: Memory
+    instances: Instances
+    chooser: Chooser
+    discovered: Discovered
+    guard: str
+
+    def turn_of(
+        self,
+        incoming: Incoming,
+        exchange_id: str,
+        kind: Literal["generate", "count_tokens"] = "generate",
+    ) -> Turn:
+        """What the stages may know of a call at first."""
+        endpoint, wire, request = incoming.endpoint, incoming.wire, incoming.request
+        row = self.client_of(wire.headers)
+        return Turn(
+            id=exchange_id,
+            provider=endpoint.provider,
+            protocol=endpoint.protocol,
+            client=row.name if row is not None else "",
+            model=request.model if request else endpoint.model,
+            started_s=self.now(),
+            kind=kind,
+            client_conversation=conversation_id(row, wire.headers, request) if row else "",
+            scope=scope_of(wire.headers, wire.path, self.memory.salt),
+        )
 
 
 def recall_for(house: House, wire: WireRequest) -> Recall:
@@ -45,6 +83,13 @@ def recall_for(house: House, wire: WireRequest) -> Recall:
         return restored(memory, scope, request, Maker(provider, protocol))
 
     return recall
+
+
+def ids_for(house: House, wire: WireRequest) -> OwnIds | None:
+    """What puts our conversation ids in place of this client's; None = nothing does."""
+    if house.ruleset.routes.conversation_ids == "client":
+        return None
+    return OwnIds.of(house.memory.salt, house.client_of(wire.headers))
 
 
 def watcher_for(

@@ -7,7 +7,7 @@ done nothing, `refuse` answers the client with an error. This is one of the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,7 +18,9 @@ from llmitm.errors import StageError
 from llmitm.stages.contract import (
     FORWARD,
     Account,
+    Again,
     Answer,
+    Cut,
     Forward,
     Hold,
     Refuse,
@@ -26,7 +28,6 @@ from llmitm.stages.contract import (
     ResponseEffect,
     Retry,
     Stage,
-    Target,
     Trace,
     Turn,
     overrides,
@@ -41,106 +42,70 @@ class Step:
     on_error: Literal["forward", "refuse"] = "forward"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """What the request hooks came to. end: the effect that ended the run, None = goes on."""
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Events after the stages. end: what stops the answer after them, None = it goes on."""
 
-    request: Request
-    targets: tuple[Target, ...] = ()
-    end: Answer | Refuse | Hold | None = None
-    comments: tuple[str, ...] = ()
-    trace: tuple[Trace, ...] = ()
+    events: tuple[Event, ...]
+    end: Cut | Again | StageError | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
-    """The stages of a turn, split by the hooks they override."""
+class Watching:
+    """The stages that see one turn's answer: event by event, or whole before the client does."""
 
-    steps: tuple[Step, ...]
-    clock: Callable[[], float]
-    _request: tuple[Step, ...] = field(init=False)
-    _unreadable: tuple[Step, ...] = field(init=False)
-    _event: tuple[Step, ...] = field(init=False)
-    _response: tuple[Step, ...] = field(init=False)
-    _close: tuple[Step, ...] = field(init=False)
+    pipeline: Pipeline | None
+    event: tuple[Step, ...] = ()
+    response: tuple[Step, ...] = ()
 
-    def __post_init__(self) -> None:
-        for hook in ("request", "unreadable", "event", "response", "close"):
-            rows = tuple(step for step in self.steps if overrides(step.stage, f"on_{hook}"))
-            object.__setattr__(self, f"_{hook}", rows)
+    def on_events(self, turn: Turn, events: Iterable[Event]) -> Staged:
+        """The events that go on in place of these, and what ends or repeats the answer."""
+        staged: list[Event] = []
+        for event in events:
+            effect = self._through(turn, event, 0, staged)
+            if effect is not None:
+                return Staged(tuple(staged), effect)
+        return Staged(tuple(staged))
 
-    @property
-    def decides(self) -> bool:
-        """Whether some stage may refuse what it cannot read, as routing does."""
-        return bool(self._unreadable)
-
-    @property
-    def buffers(self) -> bool:
-        """Whether some stage wants the whole answer before the client gets any of it."""
-        return bool(self._response)
-
-    @property
-    def edits_events(self) -> bool:
-        """Whether some stage looks at single events."""
-        return bool(self._event)
-
-    def on_request(self, turn: Turn, request: Request) -> Decision:
-        """Every stage in turn until one answers, refuses or holds."""
-        targets: tuple[Target, ...] = ()
-        comments: list[str] = []
-        trace: list[Trace] = []
-        for step in self._request:
-            effect = self._ask(step, trace, lambda s=step, r=request: s.stage.on_request(turn, r))
-            match effect:
-                case Forward():
-                    request = effect.request or request
-                    targets = effect.targets or targets
-                    if effect.comment:
-                        comments.append(effect.comment)
-                case Answer() | Refuse() | Hold():
-                    return Decision(
-                        request=request,
-                        targets=targets,
-                        end=effect,
-                        comments=tuple(comments),
-                        trace=tuple(trace),
-                    )
-        return Decision(
-            request=request, targets=targets, comments=tuple(comments), trace=tuple(trace)
-        )
-
-    def on_unreadable(self, turn: Turn, why: str) -> Decision:
-        """What the stages make of a request that could not be read: on as it is, or refused."""
-        unread = Request(dialect=turn.protocol, model=turn.model, messages=())
-        trace: list[Trace] = []
-        for step in self._unreadable:
-            effect = self._ask(step, trace, lambda s=step: s.stage.on_unreadable(turn, why))
-            if isinstance(effect, Refuse):
-                return Decision(request=unread, end=effect, trace=tuple(trace))
-        return Decision(request=unread, trace=tuple(trace))
-
-    def on_event(self, turn: Turn, event: Event) -> tuple[Sequence[Event], StageError | None]:
-        """The events that go on in place of this one, and the error that must end the stream."""
-        events: Sequence[Event] = (event,)
-        for step in self._event:
-            after: list[Event] = []
-            for each in events:
-                try:
-                    after.extend(step.stage.on_event(turn, each))
-                except Exception as cause:  # noqa: BLE001
-                    if step.on_error == "refuse":
-                        return (), StageError(step.stage.name, cause)
-                    after.append(each)
-            events = after
-        return events, None
+    def _through(
+        self, turn: Turn, event: Event, first: int, staged: list[Event]
+    ) -> Cut | Again | StageError | None:
+        """One event through the stages from `first` on; what is left of it is put to `staged`."""
+        for place in range(first, len(self.event)):
+            step = self.event[place]
+            try:
+                effect = step.stage.on_event(turn, event)
+            except Exception as cause:  # noqa: BLE001
+                if step.on_error == "refuse":
+                    return StageError(step.stage.name, cause)
+                continue
+            if isinstance(effect, Cut | Again):
+                for each in effect.events:
+                    ended = self._through(turn, each, place + 1, staged)
+                    if ended is not None:
+                        return ended
+                return effect
+            if len(effect) == 1:
+                event = effect[0]
+                continue
+            for each in effect:
+                ended = self._through(turn, each, place + 1, staged)
+                if ended is not None:
+                    return ended
+            return None
+        staged.append(event)
+        return None
 
     def on_response(
         self, turn: Turn, response: Response
     ) -> tuple[ResponseEffect, tuple[Trace, ...]]:
         """Every stage in reverse order until one does not simply forward."""
         trace: list[Trace] = []
-        for step in reversed(self._response):
-            effect = self._ask(step, trace, lambda s=step, r=response: s.stage.on_response(turn, r))
+        for step in reversed(self.response):
+            assert self.pipeline is not None
+            effect = self.pipeline.ask(
+                step, trace, lambda s=step, r=response: s.stage.on_response(turn, r)
+            )
             match effect:
                 case Forward():
                     pass
@@ -151,6 +116,106 @@ class Pipeline:
         if trace and any(row.effect == "Answer" for row in trace):
             return Answer(response=response), tuple(trace)
         return FORWARD, tuple(trace)
+
+
+NOBODY = Watching(None)
+"""No stage looks at the answer: it passes unread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the request hooks came to; where it goes stands in `turn.route`.
+
+    end: the effect that ended the run, None = goes on; watching: the stages that see the answer.
+    """
+
+    request: Request
+    end: Answer | Refuse | Hold | None = None
+    comments: tuple[str, ...] = ()
+    trace: tuple[Trace, ...] = ()
+    watching: Watching = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The stages of a turn, split by the hooks they override."""
+
+    steps: tuple[Step, ...]
+    clock: Callable[[], float]
+    _request: tuple[Step, ...] = field(init=False)
+    _count: tuple[Step, ...] = field(init=False)
+    _unreadable: tuple[Step, ...] = field(init=False)
+    _event: tuple[Step, ...] = field(init=False)
+    _response: tuple[Step, ...] = field(init=False)
+    _close: tuple[Step, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        for hook in ("request", "unreadable", "event", "response", "close"):
+            rows = tuple(step for step in self.steps if overrides(step.stage, f"on_{hook}"))
+            object.__setattr__(self, f"_{hook}", rows)
+        counting = tuple(step for step in self._request if step.stage.counts)
+        object.__setattr__(self, "_count", counting)
+
+    @property
+    def decides(self) -> bool:
+        """Whether some stage may refuse what it cannot read, as routing does."""
+        return bool(self._unreadable)
+
+    @property
+    def counts(self) -> bool:
+        """Whether some stage looks at token counts."""
+        return bool(self._count)
+
+    def on_request(self, turn: Turn, request: Request) -> Decision:
+        """Every stage in turn until one answers, refuses or holds."""
+        comments: list[str] = []
+        trace: list[Trace] = []
+        end: Answer | Refuse | Hold | None = None
+        final = False
+        for step in self._request if turn.kind == "generate" else self._count:
+            effect = self.ask(step, trace, lambda s=step, r=request: s.stage.on_request(turn, r))
+            if not isinstance(effect, Forward):
+                end = effect
+                break
+            request = effect.request or request
+            if effect.route is not None and not final:
+                turn.route, final = effect.route, effect.final
+            if effect.comment:
+                comments.append(effect.comment)
+        watching = NOBODY if end is not None else self._watching(turn, trace)
+        return Decision(
+            request=request,
+            end=end,
+            comments=tuple(comments),
+            trace=tuple(trace),
+            watching=watching,
+        )
+
+    def _watching(self, turn: Turn, trace: list[Trace]) -> Watching:
+        if not self._event and not self._response:
+            return NOBODY
+        event = tuple(step for step in self._event if self._watches(step, turn, trace))
+        response = tuple(step for step in self._response if self._watches(step, turn, trace))
+        return Watching(self, event, response) if event or response else NOBODY
+
+    def _watches(self, step: Step, turn: Turn, trace: list[Trace]) -> bool:
+        try:
+            return step.stage.watches(turn)
+        except Exception as cause:  # noqa: BLE001
+            trace.append(
+                Trace(step.stage.name, "Forward", str(StageError(step.stage.name, cause)), 0)
+            )
+            return step.on_error == "refuse"
+
+    def on_unreadable(self, turn: Turn, why: str) -> Decision:
+        """What the stages make of a request that could not be read: on as it is, or refused."""
+        unread = Request(dialect=turn.protocol, model=turn.model, messages=())
+        trace: list[Trace] = []
+        for step in self._unreadable:
+            effect = self.ask(step, trace, lambda s=step: s.stage.on_unreadable(turn, why))
+            if isinstance(effect, Refuse):
+                return Decision(request=unread, end=effect, trace=tuple(trace))
+        return Decision(request=unread, trace=tuple(trace))
 
     def on_close(self, turn: Turn, account: Account) -> list[str]:
         """The lines that stages have for the operator's list. A stage that fails has none."""
@@ -164,9 +229,10 @@ class Pipeline:
                 lines.append(line)
         return lines
 
-    def _ask[E: (RequestEffect, ResponseEffect)](
+    def ask[E: (RequestEffect, ResponseEffect)](
         self, step: Step, trace: list[Trace], ask: Callable[[], E]
     ) -> E | Forward | Refuse:
+        """What a stage decides, or what its row says where it fails; the trace tells."""
         started = self.clock()
         effect: E | Forward | Refuse
         try:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
+from llmitm.canon.digests import Fingerprint, digest
 from llmitm.canon.parts import Part, Reasoning, ToolCall
 from llmitm.canon.request import Message
 from llmitm.canon.turns import text_of
 from llmitm.exchange.wire import CREDENTIAL_HEADERS, Headers, query_of
 
-_KEY_BYTES = 16
-_BATCH_CHARS = 1 << 16
+# Entries of OpenRouter, signed or not: some models need their bare words back as well.
+_OWN_FORM = "reasoning_details"
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -34,22 +34,34 @@ def scope_of(headers: Headers, path: str, salt: bytes) -> bytes:
     if "key=" in query:
         proofs |= {("?key", value) for name, value in parse_qsl(query) if name == "key"}
     firm = {proof for proof in proofs if proof[0] != "cookie"}
-    return _digest(salt, (part for proof in sorted(firm or proofs) for part in proof))
+    return digest(salt, (part for proof in sorted(firm or proofs) for part in proof))
 
 
 def id_key(scope: bytes, call_id: str) -> bytes:
     """The key of a call by its provider's id, in the form that every protocol can carry."""
-    return _digest(scope, ("id", _NOT_IN_ID.sub("_", call_id)))
+    return digest(scope, ("id", _NOT_IN_ID.sub("_", call_id)))
 
 
 def said_key(scope: bytes, call: ToolCall, context: bytes = b"") -> bytes:
     """The key of a call by what it says and, if given, what it answered."""
-    return _digest(scope, ("call", call.name, _settled(call.arguments), context.hex()))
+    return digest(scope, ("call", call.name, _settled(call.arguments), context.hex()))
 
 
 def text_key(scope: bytes, text: bytes) -> bytes:
     """The key of a turn without calls by the digest of its text."""
-    return _digest(scope, ("text", text.hex()))
+    return digest(scope, ("text", text.hex()))
+
+
+def talk_key(scope: bytes, messages: Sequence[Message]) -> bytes:
+    """The key of a conversation: its client and the first words of its user.
+
+    What began with the same words counts as one conversation; the same history always does.
+    """
+    mark = Fingerprint()
+    first = next((each for each in messages if each.role == "user"), None)
+    if first is not None:
+        mark.feed(text_of(first.parts))
+    return digest(scope, ("talk", mark.digest().hex()))
 
 
 def context_of(messages: Sequence[Message]) -> bytes:
@@ -64,41 +76,21 @@ def context_of(messages: Sequence[Message]) -> bytes:
     return mark.digest()
 
 
-def has_proof(part: Part) -> bool:
+def is_proven(part: Part) -> bool:
     """Whether this is reasoning with something that only its maker can have made."""
     return isinstance(part, Reasoning) and bool(part.signature or part.encrypted)
 
 
-class Fingerprint:
-    """A digest of a text that comes in pieces; white space and where it was cut never matter."""
+def is_makers(part: Part) -> bool:
+    """Whether this is reasoning that its maker wants back as it was: proven, or in its own form."""
+    return is_proven(part) or (isinstance(part, Reasoning) and bool(part.extras.get(_OWN_FORM)))
 
-    __slots__ = ("_hash", "_pending", "_pending_chars", "length")
 
-    def __init__(self) -> None:
-        self._hash = blake2b(digest_size=_KEY_BYTES)
-        self._pending: list[str] = []
-        self._pending_chars = 0
-        self.length = 0
-
-    def feed(self, text: str) -> None:
-        """Takes more of the text."""
-        self._pending.append(text)
-        self._pending_chars += len(text)
-        self.length += len(text)
-        if self._pending_chars > _BATCH_CHARS:
-            self._settle()
-
-    def _settle(self) -> None:
-        if self._pending:
-            bare = "".join("".join(self._pending).split())
-            self._hash.update(bare.encode("utf-8", "surrogatepass"))
-            self._pending.clear()
-            self._pending_chars = 0
-
-    def digest(self) -> bytes:
-        """The digest of what has come so far."""
-        self._settle()
-        return self._hash.digest()
+def mark_of(part: Part) -> tuple[str | None, str | None, str]:
+    """What tells one such reasoning from another."""
+    if not isinstance(part, Reasoning):
+        return None, None, ""
+    return part.signature, part.encrypted, repr(part.extras.get(_OWN_FORM))
 
 
 def _settled(arguments: str) -> str:
@@ -109,12 +101,3 @@ def _settled(arguments: str) -> str:
         return json.dumps(json.loads(arguments), sort_keys=True, separators=(",", ":"))
     except (ValueError, RecursionError):
         return arguments.strip()
-
-
-def _digest(key: bytes, texts: Iterable[str]) -> bytes:
-    made = blake2b(digest_size=_KEY_BYTES, key=key)
-    for text in texts:
-        data = text.encode("utf-8", "surrogatepass")
-        # The length before each text: no two lists of texts run together.
-        made.update(len(data).to_bytes(8) + data)
-    return made.digest()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall
 from llmitm.canon.request import Message, Request
 from llmitm.canon.values import Loss, pointer
-from llmitm.exchange.signature_keys import has_proof
+from llmitm.exchange.signature_keys import is_makers, mark_of
 from llmitm.exchange.signature_places import Finder, Match, Slot, regions, runs_of, text_mark
 from llmitm.exchange.signatures import Maker, SignatureMemory, SignedCall, SignedText, SignedTurn
 
@@ -77,7 +77,7 @@ def _lost(
     """What is lost of a turn that another provider made; its echoes go where they would harm."""
     for slot in slots[slice(*region)]:
         part = slot.part
-        if isinstance(part, Reasoning) and not has_proof(part):
+        if isinstance(part, Reasoning) and not is_makers(part):
             refused = part.dialect in _REFUSE_ECHOES and part.dialect == maker.protocol
             slot.now = [] if refused else [_bare(part)]
     if match.turn.signed:
@@ -129,12 +129,9 @@ class _Return:
         inside = slots[slice(*region)]
         turn = match.turn
         self._exact = text_mark(inside) == (turn.text, turn.text_length) or not turn.text_length
-        self._carried = {
-            (slot.part.signature, slot.part.encrypted)
-            for slot in inside
-            if isinstance(slot.part, Reasoning) and has_proof(slot.part)
-        } | {
-            (slot.part.signature, None)
+        self._carried = {mark_of(slot.part) for slot in inside if is_makers(slot.part)}
+        self._signed = {
+            slot.part.signature
             for slot in inside
             if isinstance(slot.part, Text) and not slot.part.text
         }
@@ -168,7 +165,7 @@ class _Return:
         self._flush(last)
 
     def _reasoning(self, piece: Reasoning) -> None:
-        if not self._placed and (piece.signature, piece.encrypted) not in self._carried:
+        if not self._placed and mark_of(piece) not in self._carried:
             self._waiting.append(piece)
 
     def _call(self, piece: SignedCall, place: int) -> None:
@@ -181,7 +178,7 @@ class _Return:
     def _text(self, piece: SignedText, *, first: bool, last: int) -> int:
         """Places a text that is the very text that the provider sent; gives its last slot."""
         if not piece.length:
-            carried = (piece.signature, None) in self._carried
+            carried = piece.signature in self._signed
             if piece.signature is not None and not (self._placed or carried):
                 self._waiting.append(Text(text="", signature=piece.signature))
             return last
@@ -226,7 +223,7 @@ class _Return:
             if isinstance(part, Text) and not part.text and _is_plain(part):
                 # Between reasoning and its call it would part the two.
                 slot.put()
-            elif not isinstance(part, Reasoning) or has_proof(part):
+            elif not isinstance(part, Reasoning) or is_makers(part):
                 slot.put(part)
             elif not proven:
                 slot.put(_bare(part))

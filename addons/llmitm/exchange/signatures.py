@@ -2,16 +2,18 @@
 
 A `Watcher` reads a translated answer and, when it is complete, leaves a `SignedTurn` in the
 `SignatureMemory`: its proofs and the keys by which the turn is known again, no text, no arguments.
-Bounded by bytes and by turns; what was longest unused goes first. Never: encodes, or asks a clock.
+Bounded by bytes, in all and for each conversation, and by turns; what was longest unused goes
+first. Never: encodes, or asks a clock.
 Source: Anthropic API reference (extended thinking with tools); Google's guide to thought
-signatures; OpenAI guide "Reasoning models" (encrypted reasoning items).
+signatures; OpenAI guide "Reasoning models" (encrypted reasoning items); OpenRouter, preserving
+reasoning blocks (`reasoning_details`).
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmitm.canon.events import End, Event, Finish, PartDelta, PartDetail, PartStart
 from llmitm.canon.fold import Folder
@@ -20,9 +22,11 @@ from llmitm.canon.request import Message
 from llmitm.exchange.signature_keys import (
     Fingerprint,
     context_of,
-    has_proof,
     id_key,
+    is_makers,
+    is_proven,
     said_key,
+    talk_key,
     text_key,
 )
 from llmitm.ruleset.routes import LimitsRow
@@ -30,8 +34,6 @@ from llmitm.ruleset.routes import LimitsRow
 _MOST_PER_KEY = 64
 _TURN_BYTES = 512
 _KEY_BYTES = 160
-# Its proofs are lists that a stream brings piece by piece, and its encoder takes them only whole.
-_NOT_KEPT = frozenset({"openai_chat"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,12 @@ type Piece = Reasoning | SignedCall | SignedText
 @dataclass(frozen=True, slots=True, eq=False)
 class SignedTurn:
     """One answer. pieces: in wire order, reasoning only with its proof; text: digest and length of
-    all its text; context: digest of what it answered; keys: all by which it is found."""
+    all its text; talk: key of its conversation; context: digest of what it answered; keys: all by
+    which it is found."""
 
     maker: Maker
     pieces: tuple[Piece, ...]
+    talk: bytes
     context: bytes
     text: bytes
     text_length: int
@@ -78,7 +82,18 @@ class SignedTurn:
     @property
     def signed(self) -> bool:
         """Whether anything would be lost with it."""
-        return any(isinstance(piece, Reasoning) or piece.signature for piece in self.pieces)
+        return any(
+            is_proven(piece) if isinstance(piece, Reasoning) else piece.signature
+            for piece in self.pieces
+        )
+
+
+@dataclass(slots=True)
+class _Talk:
+    """The turns of one conversation, the longest unused first, and what they take."""
+
+    turns: OrderedDict[SignedTurn, None] = field(default_factory=OrderedDict[SignedTurn, None])
+    size_bytes: int = 0
 
 
 class SignatureMemory:
@@ -90,6 +105,7 @@ class SignatureMemory:
         self._turns: OrderedDict[SignedTurn, bytes] = OrderedDict()
         self._places: dict[bytes, list[SignedTurn]] = {}
         self._scopes: dict[bytes, int] = {}
+        self._talks: dict[bytes, _Talk] = {}
         self.size_bytes = 0
 
     def __len__(self) -> int:
@@ -98,11 +114,14 @@ class SignatureMemory:
     @property
     def turn_bytes(self) -> int:
         """The most that one turn may take."""
-        return self._limits.signature_turn_bytes
+        limits = self._limits
+        return min(limits.signature_turn_bytes, limits.signature_conversation_bytes)
 
     def limit(self, limits: LimitsRow) -> None:
         """Other limits from now on."""
         self._limits = limits
+        for talk in [*self._talks.values()]:
+            self._trim(talk)
         self._shrink()
 
     def knows(self, scope: bytes) -> bool:
@@ -117,14 +136,18 @@ class SignatureMemory:
         """It was used: it goes last."""
         if turn in self._turns:
             self._turns.move_to_end(turn)
+            self._talks[turn.talk].turns.move_to_end(turn)
 
     def put(self, scope: bytes, turn: SignedTurn) -> None:
         """Keeps a turn, unless it is larger than one may be."""
-        if turn.size_bytes > self._limits.signature_turn_bytes:
+        if turn.size_bytes > self.turn_bytes:
             return
         self._turns[turn] = scope
         self._scopes[scope] = self._scopes.get(scope, 0) + 1
         self.size_bytes += turn.size_bytes
+        talk = self._talks.setdefault(turn.talk, _Talk())
+        talk.turns[turn] = None
+        talk.size_bytes += turn.size_bytes
         for key in turn.keys:
             place = self._places.setdefault(key, [])
             place.append(turn)
@@ -132,6 +155,7 @@ class SignatureMemory:
                 oldest = place.pop(0)
                 if not any(oldest in self._places.get(other, ()) for other in oldest.keys):
                     self.drop(oldest)
+        self._trim(talk)
         self._shrink()
 
     def drop(self, turn: SignedTurn) -> None:
@@ -140,6 +164,11 @@ class SignatureMemory:
         if scope is None:
             return
         self.size_bytes -= turn.size_bytes
+        talk = self._talks[turn.talk]
+        del talk.turns[turn]
+        talk.size_bytes -= turn.size_bytes
+        if not talk.turns:
+            del self._talks[turn.talk]
         self._scopes[scope] -= 1
         if not self._scopes[scope]:
             del self._scopes[scope]
@@ -149,6 +178,10 @@ class SignatureMemory:
                 place.remove(turn)
                 if not place:
                     del self._places[key]
+
+    def _trim(self, talk: _Talk) -> None:
+        while talk.size_bytes > self._limits.signature_conversation_bytes:
+            self.drop(next(iter(talk.turns)))
 
     def _shrink(self) -> None:
         limits = self._limits
@@ -271,12 +304,13 @@ class Watcher:
                 pieces.append(self._call(part, context))
             elif part is None:
                 pieces.append(SignedText(self._lengths[index], self._signatures.get(index)))
-            elif isinstance(part, Reasoning) and has_proof(part) and part.dialect not in _NOT_KEPT:
+            elif isinstance(part, Reasoning) and is_makers(part):
                 pieces.append(part)
         keys = tuple(dict.fromkeys(_keys(pieces))) if calls else (text_key(self._scope, text),)
         return SignedTurn(
             maker=self._maker,
             pieces=tuple(pieces),
+            talk=talk_key(self._scope, self._asked),
             context=context,
             text=text,
             text_length=self._text.length,

@@ -7,6 +7,7 @@ Source: AWS Signature Version 4, authorization header and query string forms.
 from __future__ import annotations
 
 from llmitm.canon.events import Fault
+from llmitm.exchange.routing_faults import routing_fault
 from llmitm.exchange.wire import WireRequest, header, query_of
 
 
@@ -18,12 +19,9 @@ def is_signed(wire: WireRequest) -> bool:
 
 def signed_fault(provider: str) -> Fault:
     """What the client is told when a rule has changed its signed request."""
-    return Fault(
-        kind="cannot_express",
-        status=422,
-        code="signed_request",
-        message=f"a rule of llmitm changed this request, but the client has signed it (SigV4) and "
+    say = (
+        "a rule of llmitm changed this request, but the client has signed it (SigV4) and "
         f"{provider} would refuse it: leave it as it is, route it to another provider, or have the "
-        "client use an API key (bearer token)",
-        details={"code": "signed_request", "retryable": False},
+        "client use an API key (bearer token)"
     )
+    return routing_fault(422, "cannot_express", "signed_request", say)

@@ -15,11 +15,12 @@ from typing import Literal, Protocol
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.statuses import STATUS_BY_KIND
 from llmitm.dialects.contract import Frame, StreamDecoder, StreamEncoder
+from llmitm.errors import StageError
 from llmitm.exchange.codings import Watcher
 from llmitm.exchange.failure import Failure, is_retryable
 from llmitm.exchange.meter import Meter, is_content
-from llmitm.exchange.pipeline import Pipeline
-from llmitm.stages.contract import Turn
+from llmitm.exchange.pipeline import NOBODY, Staged, Watching
+from llmitm.stages.contract import Again, Cut, Turn
 
 _PREAMBLE_BYTES = 1 << 16
 
@@ -29,12 +30,14 @@ class Step:
     """What the tap wants after one chunk.
 
     out: bytes for the client now; action: `go` on, `fail` this attempt (nothing reached the client
-    yet), `cut` (out is the last of the answer: end it well-formed and stop the provider).
+    yet), `cut` (out is the last of the answer: end it well-formed and stop the provider), `again`
+    (stop the provider and ask once more, what it says follows after out).
     """
 
     out: bytes = b""
-    action: Literal["go", "fail", "cut"] = "go"
+    action: Literal["go", "fail", "cut", "again"] = "go"
     failure: Failure | None = None
+    again: Again | None = None
 
 
 NOTHING = Step()
@@ -165,7 +168,8 @@ class Tap:
 
     encoder: None = verbatim; may_retry: another attempt is possible, so hold the preamble back
     until the first content; note: told when watching had to stop; raw_unedited: the encoder speaks
-    the provider's own protocol, so frames that no stage changed go on as they came.
+    the provider's own protocol, so frames that no stage changed go on as they came; repeats: only
+    until the first change, since later frames say again what was changed.
     """
 
     reader: Reader
@@ -173,10 +177,11 @@ class Tap:
     clock: Callable[[], float]
     note: Callable[[str], None]
     encoder: StreamEncoder | None = None
-    pipeline: Pipeline | None = None
+    watching: Watching = NOBODY
     turn: Turn | None = None
     may_retry: bool = False
     raw_unedited: bool = False
+    repeats: bool = False
     _held: list[bytes] | None = None
     _held_bytes: int = 0
     _skim: SkimReader | None = None
@@ -274,26 +279,38 @@ class Tap:
                     if isinstance(event, Fault) and is_retryable(event):
                         return self._fail(event)
                     decided = is_content(event) or isinstance(event, Fault)
-            events, broken = self._staged(frame.events)
-            encoded = encoder.feed(events)
-            same = self.raw_unedited and events == frame.events
+            staged = self._staged(frame.events)
+            encoded = encoder.feed(staged.events)
+            same = self.raw_unedited and staged.events == frame.events
+            if self.repeats and not same:
+                self.raw_unedited = False
             pieces.append(frame.raw if same else encoded)
-            if broken is not None:
-                pieces.append(encoder.feed((broken,)))
-                self._done = True
-                return Step(self._release() + b"".join(pieces), "cut")
+            if staged.end is not None:
+                return self._ended(pieces, staged.end, encoder)
         return self._pass(b"".join(pieces), decided)
 
-    def _staged(self, events: tuple[Event, ...]) -> tuple[Sequence[Event], Fault | None]:
-        if self.pipeline is None or self.turn is None or not self.pipeline.edits_events:
-            return events, None
-        staged: list[Event] = []
-        for event in events:
-            after, error = self.pipeline.on_event(self.turn, event)
-            if error is not None:
-                return staged, Fault(kind="server", message=f"llmitm: {error}")
-            staged.extend(after)
-        return tuple(staged), None
+    def _ended(
+        self, pieces: list[bytes], end: Cut | Again | StageError, encoder: StreamEncoder
+    ) -> Step:
+        """A stage has ended the answer: with what it said, with an error, or with another one."""
+        self._done = True
+        if isinstance(end, Again):
+            if self._held is not None:
+                # Nothing has reached the client: the next answer takes this one's place.
+                return Step(action="again", again=end)
+            return Step(b"".join(pieces), "again", again=end)
+        if isinstance(end, StageError):
+            fault = Fault(kind="server", message=f"llmitm: {end}")
+            pieces.append(encoder.feed((fault,)))
+        else:
+            self.note(f"cut: {end.why}")
+            pieces.append(encoder.close())
+        return Step(self._release() + b"".join(pieces), "cut")
+
+    def _staged(self, events: tuple[Event, ...]) -> Staged:
+        if self.turn is None or not self.watching.event:
+            return Staged(events)
+        return self.watching.on_events(self.turn, events)
 
     def _pass(self, out: bytes, decided: bool) -> Step:
         if self._held is None:

@@ -5,8 +5,10 @@ Header names compare without case; order and repetition are kept. Never: sockets
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 type Headers = tuple[tuple[str, str], ...]
 
@@ -18,7 +20,8 @@ CREDENTIAL_HEADERS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireRequest:
-    """A request as the client sent it. path: with query; body: as on the wire, still encoded."""
+    """A request as the client sent it. path: with query; body: as on the wire, still encoded;
+    local: the client runs on this machine."""
 
     method: str
     scheme: str
@@ -27,6 +30,7 @@ class WireRequest:
     path: str
     headers: Headers
     body: bytes
+    local: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +58,19 @@ def media_type(headers: Iterable[tuple[str, str]]) -> str:
 def query_of(path: str) -> str:
     """The query of a path, without its `?`."""
     return path.partition("?")[2]
+
+
+def with_model(path: str, old: str, new: str) -> str:
+    """The path of a protocol that names the model in it, with another model."""
+    route, mark, query = path.partition("?")
+    found = list(re.finditer("".join(_encoded_or_not(each) for each in old), route)) if old else []
+    if not found:
+        return path
+    start, end = found[-1].span()
+    return route[:start] + quote(new, safe="/:") + route[end:] + mark + query
+
+
+def _encoded_or_not(character: str) -> str:
+    """A pattern for it: clients differ in what they encode in a path."""
+    encoded = "".join(f"%{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
+    return f"(?:{re.escape(character)}|(?i:{encoded}))"

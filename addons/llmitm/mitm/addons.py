@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llmitm.mitm.chat_commands import ChatCommands
 from llmitm.mitm.decrypt import Decrypt
 from llmitm.mitm.intercept import Intercept
 from llmitm.mitm.layer_swap import LayerSwap
+from llmitm.mitm.model_lists import ModelLists
 from llmitm.mitm.recorder import Recorder
 from llmitm.mitm.rulebook import Rulebook
+from llmitm.mitm.sockets import Sockets
 from llmitm.mitm.stream import Streams
 from llmitm.mitm.view import View
 
@@ -17,6 +20,7 @@ _HOOKS = (
     *("load", "configure", "running", "done"),
     *("tls_clienthello", "next_layer"),
     *("requestheaders", "request", "llm_attempt_failed", "response", "error"),
+    *("websocket_start", "websocket_message", "websocket_end"),
 )
 """Every hook that a part may have; `tests/mitm/test_addons.py` finds one that is missing here."""
 
@@ -61,7 +65,10 @@ def addons(*, observe: bool = False) -> list[object]:
         recorder,
         Decrypt(rulebook),
         LayerSwap(streams),
+        ModelLists(rulebook),
+        Sockets(rulebook, streams, recorder),
         Intercept(rulebook, streams, recorder),
         View(rulebook),
+        ChatCommands(rulebook),
     )
     return [Llmitm(parts)]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mitmproxy import http
 
 from llmitm.exchange import tap as taps
+from llmitm.exchange.answering import Answering
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.failure import Failure
 from llmitm.exchange.lanes import Outgoing
@@ -17,6 +18,7 @@ from llmitm.exchange.verdicts import Buffer, Pass
 from llmitm.exchange.wire import Headers, WireResponse
 from llmitm.mitm import stream_contract as stream
 from llmitm.mitm.requests import header_list, http_headers
+from llmitm.stages.contract import Again
 
 _ROOM_BYTES = 1 << 20
 _EMPTY = stream.Step()
@@ -31,6 +33,7 @@ class AnswerTap:
 
     def __init__(self, exchange: Exchange, again: Callable[[Outgoing], None]) -> None:
         self._exchange = exchange
+        self._answering = Answering(exchange)
         self._again = again
         self._tap: taps.Tap | None = None
         self._response: http.Response | None = None
@@ -45,7 +48,7 @@ class AnswerTap:
         self._tap, self._pieces, self._response = None, None, response
         self.failure = None
         self._exchange.opened = self.opened()
-        verdict = self._exchange.head(response.status_code, header_list(response.headers))
+        verdict = self._answering.head(response.status_code, header_list(response.headers))
         match verdict:
             case Failure(message=message):
                 return stream.FailAttempt(message)
@@ -98,7 +101,7 @@ class AnswerTap:
             return _EMPTY
         body = b"".join(self._pieces)
         status, headers = self._response.status_code, header_list(self._response.headers)
-        result = self._exchange.whole(status, headers, body)
+        result = self._answering.whole(status, headers, body)
         match result:
             case None:
                 return body
@@ -138,6 +141,18 @@ class AnswerTap:
             case "fail":
                 assert step.failure is not None
                 return self._fail(step.failure)
+            case "again":
+                assert step.again is not None
+                return self._asked_again(step.out, step.again, spoken=not held)
+
+    def _asked_again(self, out: bytes, again: Again, *, spoken: bool) -> stream.Step:
+        result = self._exchange.again(again, spoken=spoken)
+        if isinstance(result, WireResponse):
+            told = self._exchange.fault_event() if spoken else result.body
+            self._set_head(result.status, result.headers)
+            return stream.Step(out + told, stream.Act.CUT)
+        self._again(result)
+        return stream.Step(out, stream.Act.AGAIN)
 
     def _fail(self, failure: Failure) -> stream.Step:
         self.failure = failure

@@ -3,7 +3,8 @@
 Ways: straight to the sim; bare mitmdump with a pass-through stream callable; llmitm verbatim;
 llmitm translating, one way per dialect pair. Workloads: small requests, a 1 MB history, streams of
 500 events as fast as they come, and of an event every two milliseconds. Every way takes its turn in
-every round, so that a change of the machine's mood hits all alike. Never asserts: a bench measures,
+every round, so that a change of the machine's mood hits all alike. Beside it, without a proxy: what
+one megabyte costs the dialects themselves (`bench_dialects`). Never asserts: a bench measures,
 tests prove.
 """
 
@@ -25,11 +26,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from llmitm.desk.bench_table import Result, bench_table
+from llmitm.desk.bench_table import Result, bench_table, pairs_table
+from llmitm.mitm.bench_bodies import MEGABYTE, Round, body_of, rounds
+from llmitm.mitm.bench_dialects import measured
 from llmitm.mitm.load import Connection, Place, Sample, post
 from llmitm.mitm.processes import Child, bare_proxy, llmitm_proxy, sim_process
 
-MEGABYTE = 1_000_000
 HOSTS = {
     "openai_chat": "api.openai.com",
     "openai_responses": "api.openai.com",
@@ -82,38 +84,25 @@ def request_for(way: Way, workload: str) -> bytes:
     model = MODELS.get(workload, "sim-text")
     if way.target:
         model = f"{way.target}:{model}"
-    turns = [("user", "Say something.")]
-    if workload == "history":
-        word = 'The quick brown fox jumps over the lazy dog; it\'s "fine" – naïve, isn’t it?\n'
-        text = word * (MEGABYTE // 100 // len(word.encode()))
-        turns = [("user" if at % 2 == 0 else "assistant", text) for at in range(101)]
-    path, body, headers = _body(way.protocol, model, turns, stream=stream)
+    told = rounds("few") if workload == "history" else list[Round]()
+    path, headers = _address(way.protocol, model, stream=stream)
+    body = body_of(way.protocol, model, told, stream=stream)
     return post(HOSTS[way.protocol], path, json.dumps(body).encode(), headers)
 
 
-def _body(
-    protocol: str, model: str, turns: Sequence[tuple[str, str]], *, stream: bool
-) -> tuple[str, dict[str, object], dict[str, str]]:
-    messages = [{"role": role, "content": text} for role, text in turns]
-    bearer = {"authorization": "Bearer sk-bench"}
+def _address(protocol: str, model: str, *, stream: bool) -> tuple[str, dict[str, str]]:
+    """Path and headers of a request."""
     match protocol:
         case "openai_chat":
-            body: dict[str, object] = {"model": model, "messages": messages, "stream": stream}
-            return "/v1/chat/completions", body, bearer
+            return "/v1/chat/completions", {"authorization": "Bearer sk-bench"}
         case "openai_responses":
-            return "/v1/responses", {"model": model, "input": messages, "stream": stream}, bearer
+            return "/v1/responses", {"authorization": "Bearer sk-bench"}
         case "anthropic_messages":
-            body = {"model": model, "max_tokens": 900, "messages": messages, "stream": stream}
-            headers = {"x-api-key": "sk-bench", "anthropic-version": "2023-06-01"}
-            return "/v1/messages", body, headers
+            return "/v1/messages", {"x-api-key": "sk-bench", "anthropic-version": "2023-06-01"}
         case "gemini_generate":
-            contents = [
-                {"role": "user" if role == "user" else "model", "parts": [{"text": text}]}
-                for role, text in turns
-            ]
             method = "streamGenerateContent?alt=sse" if stream else "generateContent"
             path = f"/v1beta/models/{model.replace(':', '%3A')}:{method}"
-            return path, {"contents": contents}, {"x-goog-api-key": "bench"}
+            return path, {"x-goog-api-key": "bench"}
         case _:
             raise ValueError(f"no requests for {protocol}")
 
@@ -287,13 +276,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.pairs = [f"{one}>{two}" for one in HOSTS for two in HOSTS if one != two]
     console = Console(stderr=True)
     try:
-        report = asyncio.run(run(arguments, console))
+        with console.status("measuring one megabyte …"):
+            bodies = measured(arguments.pairs)
+        report = asyncio.run(run(arguments, console)) | {"bodies": bodies}
     except (ConnectionError, OSError, TimeoutError) as error:
         console.print(f"llmitm bench: {error}", style="red")
         return 1
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     Console().print(bench_table(report))
+    Console().print(pairs_table(report), markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from llmitm import __version__
 from llmitm.errors import LlmitmError
-from llmitm.mitm import bench, completion, demo, masters, rules_command, run, translate
+from llmitm.mitm import bench, completion, demo, explain, masters, rules_command, run, translate
 from llmitm.sim import command as sim
 
 _OK, _FAILED = 0, 1
@@ -41,6 +41,12 @@ def commands() -> tuple[Command, ...]:
             "check rule files, show the effective rules",
             rules_command.main,
             rules_command.parser,
+        ),
+        Command(
+            "explain",
+            "which rules a request meets, who would be asked for it, and why",
+            explain.main,
+            explain.parser,
         ),
         Command(
             "translate",

@@ -6,36 +6,43 @@ One entry per exchange lives in `_running` from the request until mitmproxy says
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
-from http import HTTPStatus
 
 from mitmproxy import ctx, http
 from mitmproxy.hooks import UpdateHook
+from pydantic_core import to_json
 
 from llmitm.canon.events import Fault
 from llmitm.errors import StageError
 from llmitm.exchange import lanes
 from llmitm.exchange.answers import JSON_HEADERS
-from llmitm.exchange.exchange import Exchange
-from llmitm.exchange.failure import Failure
+from llmitm.exchange.attempts import Wait
+from llmitm.exchange.closing import close
+from llmitm.exchange.counting import counted
+from llmitm.exchange.exchange import Exchange, Race
 from llmitm.exchange.lanes import Outgoing
 from llmitm.exchange.pipeline import guarded
 from llmitm.exchange.wire import WireRequest, WireResponse
 from llmitm.mitm import stream_contract as stream
 from llmitm.mitm.answer_tap import AnswerTap
+from llmitm.mitm.duplicates import Duplicates
+from llmitm.mitm.failures import failure_of
+from llmitm.mitm.loop_guard import LOOP, is_ours, mark
+from llmitm.mitm.race import Races
 from llmitm.mitm.recorder import Recorder
 from llmitm.mitm.requests import (
     aim,
     aim_at,
     client_host,
-    header_list,
     http_response,
     wire_request,
 )
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.stream import Streams
 from llmitm.ruleset.matching import Endpoint
+from llmitm.stages.contract import Hold
 
 log = logging.getLogger("llmitm")
 
@@ -45,8 +52,10 @@ ORIGINAL = "llmitm_original"
 """Flow metadata: the client's request body where another one was sent, decoded, with its protocol
 and model: `{"protocol", "model", "body"}`."""
 
+_READ_KINDS = frozenset({"generate", "count_tokens", "compact"})
 
-_NO_WEBSOCKET = "llmitm: routes are set, and they act on HTTP; ask again without WebSocket"
+CONVERSATION = "llmitm_conversation"
+"""Flow metadata: the key of the conversation in the memory, empty = none was looked for."""
 
 
 @dataclass(slots=True)
@@ -71,6 +80,12 @@ class Intercept:
         self._streams = streams
         self._recorder = recorder
         self._running: dict[str, Running] = {}
+        self._races = Races()
+        self._duplicates = Duplicates(rulebook, streams)
+
+    def done(self) -> None:
+        """The proxy shuts down."""
+        self._races.done()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A body too large to look at is passed on unseen, and noted."""
@@ -91,51 +106,142 @@ class Intercept:
         if flow.response is not None or flow.request.stream:
             return
         endpoint = self._endpoint(flow)
-        if endpoint is not None and endpoint.kind == "websocket" and self._needs_http():
-            fault = Fault(kind="invalid_request", message=_NO_WEBSOCKET, status=426)
-            body = self._rulebook.house().dialects[endpoint.protocol].encode_error(fault)
-            flow.response = http_response(426, (*JSON_HEADERS, ("upgrade", "HTTP/1.1")), body)
-            flow.comment = "WebSocket refused: routes are set, and they act on HTTP"
-            return
-        if endpoint is None or endpoint.kind != "generate":
+        if endpoint is None or endpoint.kind not in _READ_KINDS:
             self._redirect(flow)
             return
-        opened = guarded("intercept", self._open, flow, endpoint)
+        if is_ours(flow, self._rulebook.house().guard):
+            self._refuse(flow, endpoint, LOOP)
+            return
+        act = self._open if endpoint.kind == "generate" else self._count
+        opened = guarded("intercept", act, flow, endpoint)
         if isinstance(opened, StageError):
             # mitmproxy would send the request on as if no rule existed.
             self._running.pop(flow.id, None)
             log.error("llmitm: %s", opened, exc_info=opened.cause)
-            flow.response = http_response(500, JSON_HEADERS, self._internal(endpoint, opened))
+            say = f"llmitm: {opened}"
+            fault = Fault(kind="server", message=say, code="internal_error", status=500)
+            self._refuse(flow, endpoint, fault)
+
+    def _refuse(self, flow: http.HTTPFlow, endpoint: Endpoint, fault: Fault) -> None:
+        dialect = self._rulebook.house().dialects.get(endpoint.protocol)
+        body = dialect.encode_error(fault) if dialect else fault.message.encode()
+        flow.response = http_response(fault.status or 500, JSON_HEADERS, body)
+        flow.comment = fault.message
+
+    def _count(self, flow: http.HTTPFlow, endpoint: Endpoint) -> None:
+        """A token count goes on without what must not reach a provider."""
+        house = self._rulebook.house()
+        wire = wire_request(flow)
+        changes = house.pipeline.counts or house.ruleset.routes.conversation_ids == "own"
+        out = counted(house, endpoint, wire, flow.id) if changes else None
+        match out:
+            case None:
+                self._redirect(flow)
+            case Outgoing():
+                # A count is not steered: nobody would put the client's own key in later.
+                for name, text in aim(flow, out, wire, first=True).items():
+                    flow.request.headers[name] = text
+                mark(flow, (wire.host, wire.port), (out.host, out.port), house.guard)
+            case WireResponse():
+                flow.response = http_response(out.status, out.headers, out.body)
 
     def _open(self, flow: http.HTTPFlow, endpoint: Endpoint) -> None:
-        wire = wire_request(flow)
-        house = self._rulebook.house()
-        exchange = Exchange.open(house, endpoint, wire, flow.id)
-        running = Running(exchange, wire, AnswerTap(exchange, lambda out: self._aim(flow, out)))
+        key = self._duplicates.key_of(flow)
+        if not key or not self._duplicates.settles(flow, endpoint, key, self):
+            self.begin(flow, endpoint, key)
+
+    def enter(
+        self,
+        flow: http.HTTPFlow,
+        exchange: Exchange,
+        wire: WireRequest,
+        steering: stream.Steering | None = None,
+    ) -> Running:
+        """From now on the flow is this exchange's."""
+        tap = AnswerTap(exchange, lambda out: self._aim(flow, out))
+        running = Running(exchange, wire, tap, steering)
         self._running[flow.id] = running
-        flow.metadata[PROTOCOLS] = [endpoint.protocol, endpoint.protocol]
+        protocol = exchange.turn.protocol
+        flow.metadata[PROTOCOLS] = [protocol, protocol]
+        flow.metadata[CONVERSATION] = exchange.turn.conversation.key
         flow.comment = " · ".join(exchange.decision.comments)
-        match exchange.start():
+        return running
+
+    def begin(
+        self,
+        flow: http.HTTPFlow,
+        endpoint: Endpoint,
+        key: bytes,
+        waiting: stream.Steering | None = None,
+    ) -> None:
+        """An exchange of its own. waiting: the handle of a flow that was a duplicate until now."""
+        wire = wire_request(flow)
+        exchange = Exchange.open(self._rulebook.house(), endpoint, wire, flow.id)
+        running = self.enter(flow, exchange, wire, waiting)
+        self._first_step(flow, running)
+        if key and running.steering is not None and flow.response is None:
+            self._duplicates.lead(key, running.steering)
+        if waiting is None:
+            return
+        if flow.response is not None and waiting.opened:
+            waiting.finish(exchange.fault_event() or flow.response.raw_content or b"")
+        elif flow.response is not None or not waiting.plan.wait:
+            waiting.resume()
+
+    def _first_step(self, flow: http.HTTPFlow, running: Running) -> None:
+        match running.exchange.start():
             case Outgoing() as outgoing:
                 self._aim(flow, outgoing)
-                steering = self._streams.steer(flow, self._plan(running))
-                running.tap.opened = lambda: steering.opened
-                running.steering = steering
+                self._steer(flow, running, self._plan(running))
             case WireResponse() as answer:
                 flow.response = http_response(answer.status, answer.headers, answer.body)
-            case _ as hold:
+            case Wait() as wait:
+                plan = self._waiting_plan(running)
+                plan.wait = True
+                self._steer(flow, running, plan)
+                self._later(flow, running, wait)
+            case Race():
+                plan = self._waiting_plan(running)
+                plan.wait = True
+                plan.keep_bytes = self._rulebook.kept_bytes()
+                steering = self._steer(flow, running, plan)
+                self._races.start(
+                    running.exchange, running.tap, steering, lambda out: self._aim(flow, out)
+                )
+            case Hold() as hold:
                 raise AssertionError(f"no stage holds yet: {hold}")
 
-    def _internal(self, endpoint: Endpoint, error: StageError) -> bytes:
-        fault = Fault(kind="server", message=f"llmitm: {error}", code="internal_error", status=500)
-        dialect = self._rulebook.house().dialects.get(endpoint.protocol)
-        return dialect.encode_error(fault) if dialect else str(error).encode()
+    def _steer(self, flow: http.HTTPFlow, running: Running, plan: stream.Plan) -> stream.Steering:
+        steering = self._streams.steer(flow, plan)
+        running.tap.opened = lambda: steering.opened
+        running.steering = steering
+        return steering
 
-    def _needs_http(self) -> bool:
-        """Whether a WebSocket would slip past a route; clients fall back to HTTP at once."""
-        house = self._rulebook.house()
-        ruleset = house.ruleset
-        return house.pipeline.decides and bool(ruleset.static_route or ruleset.aliases)
+    def _later(self, flow: http.HTTPFlow, running: Running, wait: Wait) -> None:
+        """Goes on when the wait is over, unless the client has left by then."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(wait.seconds, self._waited, flow, running)
+
+    def _waited(self, flow: http.HTTPFlow, running: Running) -> None:
+        steering = running.steering
+        if self._running.get(flow.id) is not running or steering is None or steering.gone.is_set():
+            return
+        step = guarded("intercept", running.exchange.resume)
+        match step:
+            case Outgoing() as outgoing:
+                steering.plan.ttfb_s = self._ttfb_s(running.exchange)
+                self._aim(flow, outgoing)
+                steering.resume()
+            case Wait() as wait:
+                self._later(flow, running, wait)
+            case WireResponse() as answer if steering.opened:
+                steering.finish(running.exchange.fault_event() or answer.body)
+            case WireResponse() as answer:
+                flow.response = http_response(answer.status, answer.headers, answer.body)
+                steering.resume()
+            case Race() | StageError():
+                log.error("llmitm: %s", step)
+                flow.kill()
 
     def _redirect(self, flow: http.HTTPFlow) -> None:
         """Any other call to a provider follows its base URL, and nothing else of it changes."""
@@ -143,23 +249,37 @@ class Intercept:
         host, port, path = client_host(flow), flow.request.port, flow.request.path
         provider = ruleset.owner(host, port, path)
         url = ruleset.redirect(provider, path) if provider is not None else None
-        if url is not None:
-            scheme, host, port, path = lanes.place_of(url)
-            aim_at(flow, scheme, host, port, path)
+        if url is None:
+            return
+        guard = self._rulebook.house().guard
+        if is_ours(flow, guard):
+            body = to_json({"error": {"message": LOOP.message, "code": LOOP.code}})
+            flow.response = http_response(508, JSON_HEADERS, body)
+            flow.comment = LOOP.message
+            return
+        place = lanes.place_of(url)
+        aim_at(flow, *place)
+        mark(flow, (host, port), place[1:3], guard)
 
     def _plan(self, running: Running) -> stream.Plan:
         exchange = running.exchange
-        plan = stream.Plan(tap=running.tap, secrets=running.secrets)
         if exchange.may_retry:
-            times = self._rulebook.house().ruleset.routes.times
+            plan = self._waiting_plan(running)
             plan.ttfb_s = self._ttfb_s(exchange)
-            if exchange.wants_stream:
-                answers = exchange.answers
-                plan.open_head = http_response(200, answers.stream_headers, b"")
-                plan.open_after_s = times.heartbeat_grace_s
-                plan.heartbeat_s = times.keepalive_interval_s
-        if _keeps_bodies():
-            plan.keep_bytes = self._rulebook.house().ruleset.routes.limits.max_buffered_bytes
+        else:
+            plan = stream.Plan(tap=running.tap, secrets=running.secrets)
+        plan.keep_bytes = self._rulebook.kept_bytes()
+        return plan
+
+    def _waiting_plan(self, running: Running) -> stream.Plan:
+        """How a client is kept alive while nothing comes for it."""
+        exchange = running.exchange
+        plan = stream.Plan(tap=running.tap, secrets=running.secrets)
+        if exchange.wants_stream:
+            times = self._rulebook.house().ruleset.routes.times
+            plan.open_head = http_response(200, exchange.answers.stream_headers, b"")
+            plan.open_after_s = times.heartbeat_grace_s
+            plan.heartbeat_s = times.keepalive_interval_s
         return plan
 
     def _ttfb_s(self, exchange: Exchange) -> float | None:
@@ -179,27 +299,39 @@ class Intercept:
                 "body": incoming.body,
             }
         flow.metadata[PROTOCOLS][0] = outgoing.protocol
-        running.secrets = aim(flow, outgoing, running.wire, first=not running.aimed)
+        wire = running.wire
+        running.secrets = aim(flow, outgoing, wire, first=not running.aimed)
+        goes = (outgoing.host, outgoing.port)
+        mark(flow, (wire.host, wire.port), goes, running.exchange.house.guard)
         if running.steering is not None:
             running.steering.plan.secrets = running.secrets
         running.aimed = True
 
-    def llm_attempt_failed(self, attempt: stream.FailedAttempt) -> None:
+    async def llm_attempt_failed(self, attempt: stream.FailedAttempt) -> None:
         """Asks the exchange for the next attempt, or tells the client in its own protocol."""
         running = self._running.get(attempt.flow.id)
-        if running is None:
+        if running is None or running.steering is None:
             return
-        failure = running.tap.failure or _failure(attempt.failure)
+        failure = running.tap.failure or failure_of(attempt.failure)
         running.tap.failure = None
-        match running.exchange.failed(failure):
+        exchange, steering = running.exchange, running.steering
+        step = exchange.failed(failure)
+        while isinstance(step, Wait):
+            if not steering.opened:
+                self._streams.steer(attempt.flow, self._waiting_plan(running))
+            if await _left(steering, step.seconds):
+                return
+            step = exchange.resume()
+        match step:
             case Outgoing() as outgoing:
                 self._aim(attempt.flow, outgoing)
-                if running.steering is not None:
-                    running.steering.plan.ttfb_s = self._ttfb_s(running.exchange)
+                steering.plan.ttfb_s = self._ttfb_s(exchange)
                 attempt.retry(fresh=True)
             case WireResponse() as answer:
-                body = running.exchange.fault_event() if attempt.opened else answer.body
+                body = exchange.fault_event() if steering.opened else answer.body
                 attempt.reply(answer.status, dict(answer.headers), body)
+            case Race():
+                raise AssertionError("a race is not run a second time")
 
     def response(self, flow: http.HTTPFlow) -> None:
         """The exchange is complete."""
@@ -215,7 +347,7 @@ class Intercept:
         running = self._running.pop(flow.id, None)
         if running is None:
             return
-        account = running.exchange.close(status, error)
+        account = close(running.exchange, status, error)
         self._recorder.record(account)
         lines = running.exchange.house.pipeline.on_close(running.exchange.turn, account)
         if lines:
@@ -226,38 +358,10 @@ class Intercept:
             ctx.master.addons.trigger(UpdateHook([flow]))
 
 
-def _keeps_bodies() -> bool:
-    """Whether somebody will look at finished flows: mitmweb, the console, or a flow file."""
-    return (
-        ctx.master.addons.get("view") is not None
-        or ctx.options.store_streamed_bodies
-        or bool(ctx.options.save_stream_file)
-    )
-
-
-def _failure(failure: stream.Failure) -> Failure:
-    """The stream layer's failure in the exchange's words."""
-    match failure.kind:
-        case "invalid":
-            kind = "wire"
-        case "content":
-            kind = "fault"
-        case other:
-            kind = other
-    message = failure.message
-    if failure.status is not None:
-        message = f"answered {failure.status} {_phrase(failure.status)}".rstrip()
-    return Failure(
-        kind=kind,
-        message=message,
-        status=failure.status or 0,
-        headers=header_list(failure.headers),
-        body=failure.body if failure.complete else b"",
-    )
-
-
-def _phrase(status: int) -> str:
+async def _left(steering: stream.Steering, seconds: float) -> bool:
+    """Waits; True = the client left meanwhile."""
     try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return ""
+        await asyncio.wait_for(steering.gone.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

@@ -23,7 +23,17 @@ def wire_request(flow: http.HTTPFlow) -> WireRequest:
         path=request.path,
         headers=tuple(request.headers.items(multi=True)),
         body=request.raw_content or b"",
+        local=_is_local(flow),
     )
+
+
+def _is_local(flow: http.HTTPFlow) -> bool:
+    """Whether the client runs on this machine."""
+    peer = flow.client_conn.peername
+    try:
+        return ip_address(peer[0].partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def client_host(flow: http.HTTPFlow) -> str:

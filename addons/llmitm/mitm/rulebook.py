@@ -7,26 +7,45 @@ what is allowed. Sets the defaults that llmitm needs from mitmproxy: loopback, l
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import random
+import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.errors import RuleError
+from llmitm.exchange.choosing import Chooser
 from llmitm.exchange.house import House
+from llmitm.exchange.instances import Instances
+from llmitm.exchange.model_lists import Discovered
 from llmitm.exchange.pipeline import Pipeline, Step
 from llmitm.exchange.signatures import SignatureMemory
 from llmitm.exchange.wire import Headers
-from llmitm.ruleset.clients import ClientsFile
+from llmitm.mitm.home import state_folder
+from llmitm.record.memory import DiskMemory
+from llmitm.ruleset.clients import ClientRow, ClientsFile
+from llmitm.ruleset.eligible import eligible
 from llmitm.ruleset.loading import load
+from llmitm.ruleset.routes import DuplicatesRow, FailoverRow, LimitsRow
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.announce import Announce
+from llmitm.stages.auxiliary import Auxiliary
+from llmitm.stages.commands.conversations import Conversations
+from llmitm.stages.commands.stage import Commands
 from llmitm.stages.contract import Stage
+from llmitm.stages.conversation import Memory
+from llmitm.stages.planning import Planning
 from llmitm.stages.route import Route
 
+log = logging.getLogger("llmitm")
+
+MEMORY_FILE = "conversations.sqlite3"
 _MOST_AGENTS = 256
 _SALT_BYTES = 32
 
@@ -38,12 +57,25 @@ class Rulebook:
         self._observe = observe
         self._environ = environ
         self._house: House | None = None
+        self._kept: Kept | None = None
 
     def house(self) -> House:
         """What all exchanges share. (Not a property: mitmproxy reads every one while loading.)"""
         if self._house is None:
             raise exceptions.OptionsError("llmitm: the rules are not loaded yet")
         return self._house
+
+    def kept_bytes(self) -> int:
+        """Up to which size a streamed body is stored in its flow; 0 = nobody will look at it.
+
+        Finished flows are looked at in mitmweb, in the console, or go into a flow file.
+        """
+        looked_at = (
+            ctx.master.addons.get("view") is not None
+            or ctx.options.store_streamed_bodies
+            or bool(ctx.options.save_stream_file)
+        )
+        return self.house().ruleset.routes.limits.max_buffered_bytes if looked_at else 0
 
     def load(self, loader: Loader) -> None:
         """Options, and the defaults llmitm needs."""
@@ -86,32 +118,73 @@ class Rulebook:
                 ruleset = load(ctx.options.llm_rules, self._environ)
             except RuleError as error:
                 raise exceptions.OptionsError(f"llmitm: {error}") from error
-            before = self._house.signatures if self._house is not None else None
-            self._house = build_house(ruleset, observe=ctx.options.llm_observe, signatures=before)
+            if self._kept is None:
+                self._kept = Kept(self._memory())
+            self._house = build_house(ruleset, self._kept, observe=ctx.options.llm_observe)
+
+    def _memory(self) -> Memory:
+        try:
+            folder = state_folder(self._environ)
+        except RuleError as error:
+            raise exceptions.OptionsError(f"llmitm: {error}") from error
+        return DiskMemory(folder / MEMORY_FILE, say=lambda line: log.warning("llmitm: %s", line))
+
+    def done(self) -> None:
+        """Closes the file of the memory."""
+        if self._kept is not None:
+            self._kept.memory.close()
 
 
-def build_house(
-    ruleset: Ruleset, *, observe: bool, signatures: SignatureMemory | None = None
-) -> House:
-    """The house these rules describe. observe: only the stages that change nothing;
-    signatures: what a house before it remembers, None = nothing."""
-    limits = ruleset.routes.limits
-    if signatures is None:
-        signatures = SignatureMemory(os.urandom(_SALT_BYTES), limits)
-    signatures.limit(limits)
+class Kept:
+    """What outlives a change of the rules: what was said, signed, listed, and who rests."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.discovered = Discovered()
+        self.guard = secrets.token_hex(8)
+        self.instances = Instances(FailoverRow())
+        self.signatures = SignatureMemory(os.urandom(_SALT_BYTES), LimitsRow())
+
+
+def build_house(ruleset: Ruleset, kept: Kept, *, observe: bool) -> House:
+    """The house these rules describe. observe: only the stages that change nothing."""
+    if observe:
+        unchanged = {"duplicates": DuplicatesRow(), "conversation_ids": "client"}
+        ruleset = replace(ruleset, routes=ruleset.routes.model_copy(update=unchanged))
+    kept.signatures.limit(ruleset.routes.limits)
+    kept.instances.failover = ruleset.routes.failover
+    chooser = Chooser(
+        ruleset=ruleset,
+        instances=kept.instances,
+        roll=random.random,
+        eligible=lambda model: eligible(ruleset, model, kept.discovered.eligible(model)),
+    )
     return House(
         ruleset=ruleset,
         dialects=DIALECTS,
-        pipeline=Pipeline(_steps(ruleset, observe=observe), time.perf_counter),
+        pipeline=Pipeline(_steps(ruleset, kept.memory, observe=observe), time.perf_counter),
         clock=time.monotonic,
         now=time.time,
-        client_of=ClientNames(ruleset.clients),
-        signatures=signatures,
+        client_of=KnownClients(ruleset.clients),
+        signatures=kept.signatures,
+        memory=kept.memory,
+        instances=kept.instances,
+        chooser=chooser,
+        discovered=kept.discovered,
+        guard=kept.guard,
     )
 
 
-def _steps(ruleset: Ruleset, *, observe: bool) -> tuple[Step, ...]:
-    stages: Mapping[str, Stage] = {stage.name: stage for stage in (Route(ruleset), Announce())}
+def _steps(ruleset: Ruleset, memory: Memory, *, observe: bool) -> tuple[Step, ...]:
+    known: tuple[Stage, ...] = (
+        Conversations(memory, ruleset.clients.added),
+        Commands(ruleset, memory, os.path.isdir),
+        Route(ruleset),
+        Auxiliary(ruleset),
+        Planning(ruleset),
+        Announce(),
+    )
+    stages = {stage.name: stage for stage in known}
     return tuple(
         Step(stages[row.name], row.on_error)
         for row in ruleset.pipeline.stages
@@ -119,27 +192,22 @@ def _steps(ruleset: Ruleset, *, observe: bool) -> tuple[Step, ...]:
     )
 
 
-class ClientNames:
+class KnownClients:
     """Which known client sent a request; remembers user agents, of which a proxy sees few."""
 
     def __init__(self, rows: ClientsFile) -> None:
         self._rows = rows
         self._signs = {row.header.lower() for row in rows.clients if row.header}
-        self._known: dict[str, str] = {}
+        self._known: dict[str, ClientRow | None] = {}
 
-    def __call__(self, headers: Headers) -> str:
-        """The client's name, empty for none."""
+    def __call__(self, headers: Headers) -> ClientRow | None:
+        """The client's rule row, None = an unknown one."""
         lower = {name.lower(): text for name, text in headers}
         if not self._signs.isdisjoint(lower):
-            return self._name(lower)
+            return self._rows.recognise(lower)
         agent = lower.get("user-agent", "")
-        name = self._known.get(agent)
-        if name is None:
+        if agent not in self._known:
             if len(self._known) >= _MOST_AGENTS:
                 self._known.clear()
-            name = self._known[agent] = self._name(lower)
-        return name
-
-    def _name(self, lower: dict[str, str]) -> str:
-        row = self._rows.recognise(lower)
-        return row.name if row is not None else ""
+            self._known[agent] = self._rows.recognise(lower)
+        return self._known[agent]

@@ -10,17 +10,20 @@ import time
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
+from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
+from llmitm.mitm.socket_layer import SocketLayer
 from llmitm.mitm.stream_contract import Plan
 from llmitm.mitm.stream_upstream import Pool, UpstreamSide
 
@@ -178,11 +181,19 @@ class ClientSide(UpstreamSide):
         yield from super().send_response(already_streamed)
 
     def flow_done(self) -> CommandGenerator[None]:
-        """As stock; an upgraded connection keeps its upstream."""
+        """As stock; an upgraded connection keeps its upstream, a WebSocket gets our layer."""
         if self.steering is not None:
+            if self.steering.audience is not None:
+                self.steering.audience.ended()
             response = self.flow.response
             self.close(keep_upstream=response is not None and response.status_code == 101)
-        yield from super().flow_done()
+        if self.flow.websocket is None:
+            yield from super().flow_done()
+            return
+        self.child_layer = SocketLayer(self.context, self.flow)
+        vars(self)["_handle_event"] = self.passthrough
+        yield from self.child_layer.handle_event(events.Start())
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def break_off(self, message: str, code: ErrorCode) -> CommandGenerator[None]:
         """Ends the exchange as failed: an error page, or a broken stream once it has begun."""
@@ -227,4 +238,6 @@ class ClientSide(UpstreamSide):
         if self.steering is not None:
             self.steering.closed = True
             self.steering.gone.set()
+            if self.steering.audience is not None:
+                self.steering.audience.closed()
         vars(self.flow).pop("kill", None)

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http._events import HttpEvent
 
 FailureKind = Literal["connect", "certificate", "timeout", "broken", "invalid", "status", "content"]
 
@@ -270,6 +271,22 @@ class SendAgain:
 Push = Chunk | Finish | Resume | OpenNow | KillNow | Tick | SendAgain
 
 
+class Audience(Protocol):
+    """Sees everything that one exchange's client is sent, as it is sent. Never raises."""
+
+    def sent(self, event: HttpEvent) -> None:
+        """The head or a chunk of the answer, from whomever it came; also the word that it broke."""
+        ...
+
+    def ended(self) -> None:
+        """The client's answer is complete."""
+        ...
+
+    def closed(self) -> None:
+        """The exchange is over; without `ended` before, its answer will never be complete."""
+        ...
+
+
 class Steerable(Protocol):
     """The part of a stream that events address."""
 
@@ -291,6 +308,7 @@ class Steering:
 
     gone: set when the client left, the flow was killed or the exchange ended: what a hook that
     waits must also wait for. verdict: set by an addon in `responseheaders` to overrule `Tap.head`.
+    audience: shown what the client is sent, None = nobody.
     A push returns False when the exchange or its connection is over. Pushes keep their order and
     wait for a running hook and for the whole request; only `open` (and a kill) wait for nothing.
     """
@@ -299,6 +317,7 @@ class Steering:
     plan: Plan
     deliver: Callable[[Push], bool]
     verdict: Verdict | None = None
+    audience: Audience | None = None
     attempts: int = 0
     opened: bool = False
     closed: bool = False

@@ -88,12 +88,12 @@ class SteeredStream(TapSide):
         elif self._paused is not None and (yield from self.while_paused(event)):
             return
         for command in super().handle_event(event):
-            if (
-                isinstance(command, SendHttp)
-                and command.connection is not self.context.client
-                and command.event.stream_id == self.stream_id
-            ):
-                command.event.stream_id = self.attempt_id
+            if isinstance(command, SendHttp):
+                if command.connection is self.context.client:
+                    if self.steering is not None and self.steering.audience is not None:
+                        self.steering.audience.sent(command.event)
+                elif command.event.stream_id == self.stream_id:
+                    command.event.stream_id = self.attempt_id
             yield command
 
     def while_paused(self, event: events.Event) -> CommandGenerator[bool]:

@@ -20,6 +20,7 @@ from llmitm.canon.parts import ToolCall
 from llmitm.canon.values import DEFAULT_FACTS, Facts, Json, Loss
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Encoded, Reply
+from llmitm.dialects.framing_aws_eventstream import MEDIA_TYPE
 from llmitm.dialects.json_text import dump, parse
 from llmitm.dialects.recognise import (
     Shape,
@@ -30,18 +31,24 @@ from llmitm.dialects.recognise import (
     stream_dialect,
 )
 from llmitm.errors import ClientWireError, RuleError
+from llmitm.mitm import translate_input as given_input
 from llmitm.ruleset.loading import load
 
 _OK, _NOT_UNDERSTOOD = 0, 1
 
-_ALIASES: Mapping[str, str] = MappingProxyType(
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "openai": "openai_chat",
         "responses": "openai_responses",
         "anthropic": "anthropic_messages",
         "gemini": "gemini_generate",
+        "ollama": "ollama_chat",
+        "generate": "ollama_generate",
+        "bedrock": "bedrock_converse",
+        "invoke": "bedrock_invoke",
     }
 )
+"""What protocols may be called on a command line besides."""
 
 _PROVIDERS: Mapping[str, str] = MappingProxyType(
     {
@@ -50,17 +57,38 @@ _PROVIDERS: Mapping[str, str] = MappingProxyType(
         "anthropic_messages": "anthropic",
         "gemini_generate": "gemini",
         "gemini_code_assist": "gemini",
+        "ollama_chat": "ollama",
+        "ollama_generate": "ollama",
+        "bedrock_converse": "bedrock",
+        "bedrock_invoke": "bedrock",
     }
 )
 """Whose rules a request is written for."""
 
-_MEDIA_TYPES: Mapping[Shape, str] = MappingProxyType(
-    {"sse": "text/event-stream", "array": "application/json", "lines": "application/x-ndjson"}
+type Form = Shape | Literal["events"]
+"""`events`: an AWS event stream."""
+
+_MEDIA_TYPES: Mapping[Form, str] = MappingProxyType(
+    {
+        "sse": "text/event-stream",
+        "array": "application/json",
+        "lines": "application/x-ndjson",
+        "events": MEDIA_TYPE,
+    }
 )
+
+_IN_PATH = ("gemini", "bedrock")
+"""Protocols that have the model in the path."""
+
+_LOOK_ALIKES = frozenset({("ollama_chat", "openai_chat"), ("ollama_chat", "anthropic_messages")})
+"""(protocol, what its requests may be taken for): their messages look the same."""
+
+_BARE = frozenset({"ollama_generate", "bedrock_converse", "bedrock_invoke"})
+"""Protocols some of whose bodies have no telling keys: theirs because the person says so."""
 
 _FORMS = (
     "the body of a request, of a whole answer or error, or of a stream (server-sent events, a JSON "
-    "array, JSON lines), without HTTP headers and without gzip"
+    "array, JSON lines, an AWS event stream), plain or as gzip, br or zstd, without HTTP headers"
 )
 
 type Kind = Literal["request", "answer", "error", "stream"]
@@ -84,9 +112,9 @@ def parser() -> argparse.ArgumentParser:
         "the result on standard output, its losses on standard error. Which of them it is, is seen "
         "from its shape. Exit code 1: the input was not understood.",
         epilog=f"protocols: {', '.join(DIALECTS)}; "
-        + ", ".join(f"{short} = {name}" for short, name in _ALIASES.items()),
+        + ", ".join(f"{short} = {name}" for short, name in SHORT_NAMES.items()),
     )
-    names = [*_ALIASES, *DIALECTS]
+    names = [*SHORT_NAMES, *DIALECTS]
     made.add_argument("--from", dest="source", required=True, choices=names, metavar="X")
     made.add_argument("--to", dest="target", required=True, choices=names, metavar="Y")
     made.add_argument("--json", action="store_true", help="everything as one JSON object")
@@ -101,8 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Translates one body; the exit code: 0, or 1 when it was not understood."""
     line = parser()
     given = line.parse_args(argv)
-    source = _ALIASES.get(given.source, given.source)
-    target = _ALIASES.get(given.target, given.target)
+    source = SHORT_NAMES.get(given.source, given.source)
+    target = SHORT_NAMES.get(given.target, given.target)
     try:
         body = _read(given.file)
     except OSError as error:
@@ -117,10 +145,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _OK
     sys.stderr.writelines(f"note: {note}\n" for note in made.notes)
     sys.stderr.writelines(f"{line}\n" for line in _told(made.encoded.losses))
-    end = b"" if made.encoded.body.endswith(b"\n") else b"\n"
-    sys.stdout.buffer.write(made.encoded.body + end)
+    sys.stdout.buffer.write(_printed(made.encoded.body, for_person=sys.stdout.isatty()))
     sys.stdout.buffer.flush()
     return _OK
+
+
+def _printed(body: bytes, *, for_person: bool) -> bytes:
+    """What goes to standard output: a line end after text, and nothing added to binary."""
+    if given_input.is_event_stream(body):
+        if not for_person:
+            return body
+        return b"".join(dump(message) + b"\n" for message in given_input.readable(body))
+    return body if body.endswith(b"\n") else body + b"\n"
 
 
 def _read(file: str) -> bytes:
@@ -134,22 +170,27 @@ def _read(file: str) -> bytes:
 def translate(body: bytes, source: str, target: str, model: str = "") -> Translation:
     """The body in the protocol `target`. model: written in place of its own, empty = its own.
 
-    Raises ClientWireError, which says what to do next, for what is no body of `source`.
+    The body may be compressed. Raises ClientWireError, which says what to do next, for what is no
+    body of `source`.
     """
-    shape = shape_of(body)
-    seen = _seen(body, shape)
-    notes: list[str] = []
-    if not same_family(source, seen):
+    body, coding = given_input.uncompressed(body)
+    form = _form(body, source)
+    seen = _seen(body, form)
+    notes: list[str] = [f"the input is {coding}"] if coding else []
+    alike = form == "request" and (source, seen) in _LOOK_ALIKES
+    if not alike and not same_family(source, seen):
         notes.append(f"this looks like {seen}, not {source}: try --from {seen}")
+    if form == "events" and (trouble := given_input.broken(body)):
+        notes.append(trouble)
     try:
-        match shape:
+        match form:
             case "request":
                 kind, encoded = "request", _request(body, source, target, model, notes)
             case "answer":
                 kind, encoded = _answer(body, source, target, model)
-            case "sse" | "array" | "lines":
+            case "sse" | "array" | "lines" | "events":
                 kind = "stream"
-                encoded = _stream(body, shape, source, target, model)
+                encoded = _stream(body, form, source, target, model)
             case "":
                 raise ClientWireError("", _why_not(body))
     except ClientWireError as error:
@@ -157,21 +198,46 @@ def translate(body: bytes, source: str, target: str, model: str = "") -> Transla
     return Translation(kind=kind, encoded=encoded, notes=tuple(notes))
 
 
-def _seen(body: bytes, shape: Shape) -> str:
-    match shape:
+def _form(body: bytes, source: str) -> Form:
+    if given_input.is_event_stream(body):
+        return "events"
+    shape = shape_of(body)
+    if shape or source not in _BARE:
+        return shape
+    dialect = DIALECTS[source]
+    try:
+        if not isinstance(parse(body), dict):
+            return ""
+    except ValueError:
+        return ""
+    if not _says_nothing(dialect.decode_response(body)):
+        return "answer"
+    try:
+        return "request" if dialect.decode_request(body).messages else ""
+    except ClientWireError:
+        return ""
+
+
+def _seen(body: bytes, form: Form) -> str:
+    match form:
         case "":
             return ""
+        case "events":
+            return given_input.event_dialect(body)
         case "request":
             return request_dialect(parse(body))
         case "answer":
             return answer_dialect(parse(body))
         case _:
-            return stream_dialect(body, shape)
+            return stream_dialect(body, form)
 
 
 def _why_not(body: bytes) -> str:
     if not body.strip():
         return f"the input is empty; give {_FORMS}"
+    if not given_input.is_text(body):
+        start = given_input.first_bytes(body)
+        return f"binary of no known kind, it begins with {start}; give {_FORMS}"
     try:
         value = parse(body)
     except ValueError as error:
@@ -192,7 +258,7 @@ def _request(body: bytes, source: str, target: str, model: str, notes: list[str]
         raise ClientWireError(error.pointer, f"{say}; {more}") from None
     if model:
         request = replace(request, model=model)
-    elif not request.model and not target.startswith("gemini"):
+    elif not request.model and not target.startswith(_IN_PATH):
         notes.append("the model is empty, as this protocol has it in the path: give --model")
     return DIALECTS[target].encode_request(request, _facts(target, request.model))
 
@@ -216,8 +282,8 @@ def _answer(body: bytes, source: str, target: str, model: str) -> tuple[Kind, En
     return "answer", dialect.encode_response(response, _reply(events, model))
 
 
-def _stream(body: bytes, shape: Shape, source: str, target: str, model: str) -> Encoded:
-    decoder = DIALECTS[source].stream_decoder(_MEDIA_TYPES[shape])
+def _stream(body: bytes, form: Form, source: str, target: str, model: str) -> Encoded:
+    decoder = DIALECTS[source].stream_decoder(_MEDIA_TYPES[form])
     frames = [*decoder.feed(body), *decoder.close()]
     events = [event for frame in frames for event in frame.events]
     _must_tell(events, source, "stream")
@@ -226,9 +292,13 @@ def _stream(body: bytes, shape: Shape, source: str, target: str, model: str) -> 
 
 
 def _must_tell(events: Sequence[Event], source: str, what: str) -> None:
-    if all(isinstance(event, Opaque | Ping | Start) for event in events):
+    if _says_nothing(events):
         say = f"nothing in this {what} is {source}'s; name its protocol with --from"
         raise ClientWireError("", say)
+
+
+def _says_nothing(events: Sequence[Event]) -> bool:
+    return all(isinstance(event, Opaque | Ping | Start) for event in events)
 
 
 def _reply(events: Sequence[Event], model: str) -> Reply:
@@ -253,7 +323,11 @@ def _told(losses: Sequence[Loss]) -> list[str]:
 
 def _as_object(made: Translation, source: str, target: str) -> Json:
     body = made.encoded.body
-    result: Json = body.decode("utf-8", "replace") if made.kind == "stream" else parse(body)
+    result: Json
+    if given_input.is_event_stream(body):
+        result = given_input.readable(body)
+    else:
+        result = body.decode("utf-8", "replace") if made.kind == "stream" else parse(body)
     losses: list[Json] = [
         {"feature": loss.feature, "path": loss.path, "how": loss.how, "say": loss.say}
         for loss in made.encoded.losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -40,6 +41,11 @@ class ClientRow(Row):
     conversation: tuple[SourceRow, ...] = Field(
         default=(), description="Where its conversation id stands, the first that is there."
     )
+    added: tuple[Regex, ...] = Field(
+        default=(),
+        description="What it puts around the user's own words by itself: regular expressions for "
+        "stretches that a text begins or ends with. Commands are not looked for there.",
+    )
 
     @model_validator(mode="after")
     def _check_sign(self) -> Self:
@@ -52,6 +58,13 @@ class ClientsFile(Row):
     """`rules/clients.yaml`."""
 
     clients: tuple[ClientRow, ...] = Field(default=(), description="First match wins.")
+
+    def added(self, client: str) -> tuple[re.Pattern[str], ...]:
+        """The patterns of what this client adds to its user's words."""
+        for row in self.clients:
+            if row.name == client:
+                return tuple(compiled(pattern) for pattern in row.added)
+        return ()
 
     def recognise(self, headers: Mapping[str, str]) -> ClientRow | None:
         """The client that sent these headers (names in lower case), None = not a known one."""

@@ -23,17 +23,25 @@ _NUMBERS = {
     "FAILURE_HANDLING_MAX_FAILOVER_HOPS": ("failover", "max_failover_hops"),
     "FAILURE_HANDLING_TOTAL_TIMEOUT_BUDGET": ("failover", "total_timeout_budget_s"),
     "FAILURE_HANDLING_KEEPALIVE_INTERVAL": ("times", "keepalive_interval_s"),
+    "FAILURE_HANDLING_MAX_SILENT_WAIT": ("failover", "max_silent_wait_s"),
+    "FAILURE_HANDLING_MIN_RETRY_WAIT": ("failover", "min_retry_wait_s"),
 }
 ROUTE_VARIABLES = ("STATIC_ROUTE", "MODEL_ALIASES", "DISABLE_FAILURE_HANDLING", *_NUMBERS)
 """The variables that stand for values of `rules/routes.yaml`."""
+COMMAND_VARIABLES = ("COMMAND_PREFIX", "STRICT_COMMAND_DETECTION", "DISABLE_INTERACTIVE_COMMANDS")
+"""The variables that stand for values of `rules/commands.yaml`."""
+CLIENT_KEY_VARIABLES = ("LLM_INTERACTIVE_PROXY_API_KEY", "API_KEYS")
+"""Keys of clients (comma separated) by which they may use the stored ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """Keys of one provider in order, number 1 first. source: where each came from."""
+    """Keys of one provider in order, number 1 first. source: where each came from;
+    numbered: they came as `_1`, `_2`, ..."""
 
     keys: tuple[SecretStr, ...] = ()
     sources: tuple[str, ...] = ()
+    numbered: bool = False
 
 
 def routes_layer(environ: Mapping[str, str]) -> Node | None:
@@ -52,6 +60,19 @@ def routes_layer(environ: Mapping[str, str]) -> Node | None:
     if environ.get("DISABLE_FAILURE_HANDLING", "").strip():
         name = "DISABLE_FAILURE_HANDLING"
         _put(root, "failover", "enabled", Node(not _truth(environ[name]), Place(name)))
+    return Node(root, Place("the environment")) if root else None
+
+
+def commands_layer(environ: Mapping[str, str]) -> Node | None:
+    """The variables that stand for values of `commands.yaml`, as a layer over it; None without."""
+    root: dict[str, Node] = {}
+    prefix, strict, disable = COMMAND_VARIABLES
+    if text := environ.get(prefix, "").strip():
+        root["prefix"] = Node(text, Place(prefix))
+    if _truth(environ.get(strict, "")):
+        root["mode"] = Node("strict", Place(strict))
+    if _truth(environ.get(disable, "")):
+        root["enabled"] = Node(False, Place(disable))
     return Node(root, Place("the environment")) if root else None
 
 
@@ -131,7 +152,7 @@ def keys_of(row: ProviderRow, environ: Mapping[str, str], warnings: list[str]) -
             found = [name]
         if found:
             keys = tuple(SecretStr(environ[variable].strip()) for variable in found)
-            return KeySet(keys, tuple(found))
+            return KeySet(keys, tuple(found), numbered=found != [name])
     keys, sources = list[SecretStr](), list[str]()
     for secret in row.keys:
         text = secret.get_secret_value()
@@ -140,6 +161,20 @@ def keys_of(row: ProviderRow, environ: Mapping[str, str], warnings: list[str]) -
             keys.append(SecretStr(expand(text, environ, f"{row.name}'s key")))
             sources.append(" ".join(named) or "rules")
     return KeySet(tuple(keys), tuple(sources))
+
+
+def client_keys(environ: Mapping[str, str]) -> tuple[SecretStr, ...]:
+    """The keys by which a client may use those that are kept here."""
+    listed = ",".join(environ.get(name, "") for name in CLIENT_KEY_VARIABLES)
+    return tuple(SecretStr(key.strip()) for key in listed.split(",") if key.strip())
+
+
+def use_keys_everywhere(environ: Mapping[str, str]) -> bool:
+    """Whether `LLMITM_USE_KEYS` says `always`. Raises RuleError for any other word."""
+    word = environ.get("LLMITM_USE_KEYS", "").strip().lower()
+    if word not in ("", "auto", "always"):
+        raise RuleError("LLMITM_USE_KEYS", 0, "", f"{word!r} is neither auto nor always")
+    return word == "always"
 
 
 def base_url_of(row: ProviderRow, environ: Mapping[str, str]) -> tuple[str, str] | None:

@@ -15,20 +15,27 @@ from pydantic import SecretStr
 
 from llmitm.errors import RuleError
 from llmitm.ruleset.clients import ClientsFile
+from llmitm.ruleset.commands import CommandsFile
 from llmitm.ruleset.documents import Node, Place, error_at
 from llmitm.ruleset.environment import (
     base_url_of,
+    client_keys,
+    commands_layer,
     expand,
     keys_of,
     routes_layer,
     timeout_of,
+    use_keys_everywhere,
 )
 from llmitm.ruleset.examples import outcomes
 from llmitm.ruleset.layers import folders, merge, read, shipped_folder
 from llmitm.ruleset.matching import host_table, path_rules
 from llmitm.ruleset.models import ModelsFile
+from llmitm.ruleset.named_routes import named_routes
 from llmitm.ruleset.pipeline import PipelineFile
 from llmitm.ruleset.providers import EndpointRow, PathsRow, Protocol, ProviderRow, ProvidersFile
+from llmitm.ruleset.rewrite_checks import check_rewrites, failed_examples, rewrites_layer
+from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
 from llmitm.ruleset.rows import VARIABLE, Row, compiled
 from llmitm.ruleset.ruleset import Alias, Provider, Ruleset
@@ -42,6 +49,8 @@ FILES: Mapping[str, type[Row]] = {
     "routes.yaml": RoutesFile,
     "models.yaml": ModelsFile,
     "clients.yaml": ClientsFile,
+    "commands.yaml": CommandsFile,
+    "rewrites.yaml": RewritesFile,
 }
 """Every rule file and its schema."""
 
@@ -79,6 +88,9 @@ def check(folder_list: Sequence[Path], environ: Mapping[str, str]) -> list[RuleE
         for one in outcomes(ruleset):
             if one.error is not None and not (shipped and one.place.file.startswith("rules/")):
                 errors.append(one.error)
+        for error in failed_examples(ruleset.rewrites, ruleset.trees["rewrites.yaml"]):
+            if not (shipped and error.file.startswith("rules/")):
+                errors.append(error)
     return errors
 
 
@@ -93,17 +105,28 @@ def _assemble(
         over = routes_layer(environ)
         if over is not None:
             trees["routes.yaml"] = merge(trees["routes.yaml"], over)
+        over = commands_layer(environ)
+        if over is not None:
+            trees["commands.yaml"] = merge(trees["commands.yaml"], over)
     except RuleError as error:
         errors.append(error)
+    if (rewritten := rewrites_layer(environ)) is not None:
+        trees["rewrites.yaml"] = merge(trees["rewrites.yaml"], rewritten)
+    rewrites = validate(RewritesFile, trees["rewrites.yaml"], errors)
     providers = validate(ProvidersFile, trees["providers.yaml"], errors)
     pipeline = validate(PipelineFile, trees["pipeline.yaml"], errors)
     routes = validate(RoutesFile, trees["routes.yaml"], errors)
     models = validate(ModelsFile, trees["models.yaml"], errors)
     clients = validate(ClientsFile, trees["clients.yaml"], errors)
-    if not (providers and pipeline and routes and models and clients):
+    commands = validate(CommandsFile, trees["commands.yaml"], errors)
+    if not (providers and pipeline and routes and models and clients and commands):
+        return None, errors
+    if rewrites is None:
         return None, errors
     work = _Compiler(trees, environ, errors)
     held = work.providers(providers)
+    known = [one.row.name for one, _ in held]
+    errors += check_rewrites(rewrites, trees["rewrites.yaml"], known, work.warnings)
     ruleset = Ruleset(
         providers={one.row.name: one for one, _ in held},
         hosts=work.hosts(providers, held),
@@ -111,9 +134,15 @@ def _assemble(
         routes=routes,
         models=models,
         clients=clients,
+        commands=commands,
         aliases=work.aliases(routes, [one.row.name for one, _ in held]),
         static_route=work.static_route(routes, [one.row.name for one, _ in held]),
+        named_routes=work.named_routes(routes, [one.row.name for one, _ in held]),
+        rewrites=rewrites,
         variables=work.variables(providers),
+        client_keys=client_keys(environ),
+        use_keys_everywhere=work.use_keys_everywhere(),
+        placeholders=work.placeholders(providers),
         warnings=tuple(work.warnings),
         trees=trees,
     )
@@ -249,6 +278,32 @@ class _Compiler:
                 for what in one.params.ignored
             )
         return target
+
+    def named_routes(self, file: RoutesFile, known: Sequence[str]) -> Mapping[str, Composite]:
+        """The failover routes; each element names a provider."""
+        return named_routes(
+            file,
+            known,
+            lambda path, text: self._expanded("routes.yaml", path, text),
+            lambda path, say: self._fail("routes.yaml", path, say),
+        )
+
+    def use_keys_everywhere(self) -> bool:
+        """What the variable says."""
+        try:
+            return use_keys_everywhere(self.environ)
+        except RuleError as error:
+            self.errors.append(error)
+            return False
+
+    def placeholders(self, file: ProvidersFile) -> re.Pattern[str] | None:
+        """One pattern for all of them, None = there are none."""
+        found = [
+            self._expanded("providers.yaml", ("placeholder_keys", index), pattern)
+            for index, pattern in enumerate(file.placeholder_keys)
+        ]
+        texts = [f"(?:{pattern})" for pattern in found if pattern is not None]
+        return re.compile("|".join(texts), re.IGNORECASE) if texts else None
 
     def variables(self, file: ProvidersFile) -> dict[str, SecretStr]:
         """The variables that provider rows name, kept for the moment they are used."""

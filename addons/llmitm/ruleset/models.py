@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from llmitm.canon.events import Usage
 from llmitm.canon.values import EFFORT_BUDGETS, Facts
 from llmitm.ruleset.rows import Name, Row
 
@@ -122,6 +123,31 @@ class ModelsFile(Row):
     @cached_property
     def _prices(self) -> tuple[tuple[re.Pattern[str], PriceRow], ...]:
         return tuple((_pattern(row.models), row) for row in self.prices)
+
+
+def cost_usd(usage: Usage | None, price: PriceRow | None) -> float | None:
+    """What an answer cost, in US dollars; None = not known.
+
+    Reads and writes of the cache stand inside `usage.input_tokens` and have prices of their own. A
+    number that was not told, or tokens of a kind without a price, make the whole unknown.
+    """
+    if usage is None or price is None:
+        return None
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    read, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
+    parts = (
+        (max(usage.input_tokens - read - written, 0), price.input),
+        (read, price.cache_read),
+        (written, price.cache_write),
+        (usage.output_tokens, price.output),
+    )
+    cost = 0.0
+    for tokens, per_million in parts:
+        if tokens and per_million is None:
+            return None
+        cost += tokens * (per_million or 0.0) / 1e6
+    return cost
 
 
 def short_name(model: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from llmitm.canon.values import Facts, Json
-from llmitm.ruleset.rows import EnvName, Name, Row, Text
+from llmitm.ruleset.rows import EnvName, Name, Regex, Row, Text
 from llmitm.ruleset.urls import check_host, check_url, path_regex
 
 type Protocol = Literal[
@@ -22,7 +22,10 @@ type Protocol = Literal[
     "bedrock_converse",
     "bedrock_invoke",
 ]
-type Kind = Literal["generate", "count_tokens", "models", "embeddings", "websocket", "other"]
+type Kind = Literal[
+    "generate", "count_tokens", "compact", "models", "embeddings", "websocket", "other"
+]
+type UseKeys = Literal["auto", "always", "never"]
 type AuthStyle = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "sigv4", "none"]
 
 
@@ -41,6 +44,7 @@ Host = Annotated[str, AfterValidator(check_host)]
 Url = Annotated[str, AfterValidator(check_url)]
 PathRule = Annotated[str, AfterValidator(_check_path)]
 SendPath = Annotated[Text, AfterValidator(_check_send)]
+ModelPattern = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
 
 
 class EndpointRow(Row):
@@ -58,7 +62,8 @@ class EndpointRow(Row):
     )
     kind: Kind = Field(
         default="generate",
-        description="What the call does; `websocket` is an upgrade that carries generate calls.",
+        description="What the call does; `websocket` is an upgrade that carries generate calls; "
+        "of `count_tokens` and `compact` only what is llmitm's own is taken out.",
     )
     stream: Literal["body", "always", "never"] = Field(
         default="body", description="Whether it streams: as the body says, always, or never."
@@ -198,9 +203,29 @@ class ProviderRow(Row):
         description="Variables that hold a key, the first set one counts, each also with _1 to "
         "_20; absent = `<NAME>_API_KEY`.",
     )
+    use_keys: UseKeys = Field(
+        default="auto",
+        description="Whether a client's own call to the provider gets a key of llmitm's: `auto`: "
+        "where the client sent a client key or a placeholder, or keys are numbered; "
+        "`LLMITM_USE_KEYS` is the same for all. Rerouted calls always get one.",
+    )
     base_url_env: tuple[EnvName, ...] = Field(
         default=(),
         description="Variables that override `api_base`; absent = `<NAME>_API_BASE_URL`.",
+    )
+    models: tuple[ModelPattern, ...] = Field(
+        default=(),
+        description="What it offers, for selectors that name no provider: patterns (`*`, `?`) of "
+        "model names, case is no matter. What its models list was seen to hold counts as well.",
+    )
+    priority: int = Field(
+        default=0, description="For `model_preference: priority`: the highest is asked first."
+    )
+    cost: float | None = Field(
+        default=None,
+        ge=0,
+        description="For `model_preference: cost`: the lowest is asked first; null = not known, "
+        "last.",
     )
     ttfb_timeout_s: float | None = Field(
         default=None,
@@ -243,6 +268,11 @@ class ProvidersFile(Row):
 
     protocols: tuple[ProtocolRow, ...] = Field(
         default=(), description="What providers of a protocol have in common."
+    )
+    placeholder_keys: tuple[Regex, ...] = Field(
+        default=(),
+        description="What clients send as a key when they have none: regular expressions for the "
+        "whole of it, case is no matter.",
     )
     providers: tuple[ProviderRow, ...] = Field(
         default=(), description="The providers; on a shared host the first match wins."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from llmitm.ruleset.rows import Regex, Row, Text
 
@@ -46,6 +47,11 @@ class LimitsRow(Row):
         ge=0,
         description="Reasoning signatures kept for clients that cannot carry them; 0 = none.",
     )
+    signature_conversation_bytes: int = Field(
+        default=8_388_608,
+        ge=0,
+        description="Most of these for one conversation; what it used longest ago goes first.",
+    )
     signature_turn_bytes: int = Field(
         default=2_097_152, ge=1024, description="Largest of these for one turn of the assistant."
     )
@@ -74,6 +80,25 @@ class TimesRow(Row):
     )
 
 
+class BreakerRow(Row):
+    """When an instance (provider, place and key) that fails is left alone for a while.
+
+    Rate limits do not count, and neither do failures after the first content.
+    """
+
+    enabled: bool = Field(default=True, description="false = every instance is always tried.")
+    failure_threshold: int = Field(
+        default=3, ge=1, le=1000, description="Failures in a row that open the circuit."
+    )
+    open_cooldown_s: float = Field(
+        default=30, gt=0, le=86400, description="How long it stays open before a trial."
+    )
+    half_open_success_threshold: int = Field(
+        default=1, ge=1, le=100, description="Good trials that close it again."
+    )
+    half_open_max_inflight: int = Field(default=1, ge=1, le=100, description="Trials at a time.")
+
+
 class FailoverRow(Row):
     """What happens when a provider fails before its first content."""
 
@@ -82,8 +107,61 @@ class FailoverRow(Row):
         default=5, ge=0, le=50, description="Further attempts after the first, keys included."
     )
     total_timeout_budget_s: float = Field(
-        default=90, gt=0, le=86400, description="For all attempts together."
+        default=90, gt=0, le=86400, description="For all attempts and waits together."
     )
+    max_silent_wait_s: float = Field(
+        default=30,
+        ge=0,
+        le=86400,
+        description="Longest wait for an instance that said when it can be asked again; 0 = none.",
+    )
+    min_retry_wait_s: float = Field(
+        default=1, ge=0, le=600, description="Shortest wait before the same instance again."
+    )
+    rate_limit_cooldown_s: float = Field(
+        default=30, ge=0, le=86400, description="After a 429 that does not say how long to wait."
+    )
+    max_rest_s: float = Field(
+        default=86400,
+        ge=0,
+        le=864000,
+        description="Longest rest after a rate limit, whatever the provider says; 0 = none rests.",
+    )
+    key_set_aside_s: float = Field(
+        default=3600, ge=0, le=864000, description="After a 401 or 403: the key is not used."
+    )
+    breaker: BreakerRow = Field(default=BreakerRow(), description="Instances that keep failing.")
+
+
+class NamedRouteRow(Row):
+    """A failover route: a name that is asked for like a model."""
+
+    policy: Literal["k", "m", "km", "mk"] = Field(
+        default="m",
+        description="`k`: the first element with each of its keys; `m`: each element with its "
+        "first key; `km`: each element with all its keys; `mk`: every first key, then every "
+        "second one.",
+    )
+    elements: tuple[Text, ...] = Field(
+        min_length=1, description="Selectors (`provider:model`), in order."
+    )
+
+
+class DuplicatesRow(Row):
+    """What a client gets that sends a request again while the first one is still running."""
+
+    mode: Literal["off", "attach", "refuse"] = Field(
+        default="off",
+        description="`off`: it is asked anew; `attach`: the second gets what the first one gets; "
+        "`refuse`: 429.",
+    )
+    retry_after_s: float = Field(
+        default=1, ge=0, le=600, description="`refuse`: the Retry-After header."
+    )
+
+
+RouteName = Annotated[str, StringConstraints(pattern=r"^[^\s:/?|^!\[\]]+$", max_length=200)]
+"""A named route: no white space and nothing that a selector is written with."""
 
 
 class RoutesFile(Row):
@@ -95,6 +173,21 @@ class RoutesFile(Row):
         description="`provider:model?temperature=…` for every exchange; beats aliases.",
     )
     aliases: tuple[AliasRow, ...] = Field(default=(), description="Tried in order, first match.")
+    failover_routes: Mapping[RouteName, NamedRouteRow] = Field(
+        default={}, description="Named routes; a name is asked for like a model."
+    )
+    model_preference: Literal["round_robin", "cost", "priority"] = Field(
+        default="round_robin",
+        description="Which provider a selector without one prefers where several offer the model: "
+        "in turn, the lowest `cost`, or the highest `priority` of providers.yaml.",
+    )
+    duplicates: DuplicatesRow = Field(
+        default=DuplicatesRow(), description="The same request again while the first one runs."
+    )
+    conversation_ids: Literal["client", "own"] = Field(
+        default="client",
+        description="own = a provider sees a conversation id of llmitm's in place of the client's.",
+    )
     losses: Literal["allow", "refuse"] = Field(
         default="allow",
         description="refuse = a request that would lose something on its way to another protocol "

@@ -14,16 +14,28 @@ from pydantic import SecretStr
 from llmitm.canon.values import Facts
 from llmitm.errors import RuleError
 from llmitm.ruleset.clients import ClientsFile
+from llmitm.ruleset.commands import CommandsFile
 from llmitm.ruleset.documents import Node
 from llmitm.ruleset.environment import KeySet, expand
+from llmitm.ruleset.literals import literal_name
 from llmitm.ruleset.matching import Endpoint, HostTable
 from llmitm.ruleset.models import ModelsFile
 from llmitm.ruleset.pipeline import PipelineFile
-from llmitm.ruleset.providers import Kind, PathsRow, Protocol, ProviderRow
+from llmitm.ruleset.providers import Kind, PathsRow, Protocol, ProviderRow, UseKeys
+from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
 from llmitm.ruleset.rows import VARIABLE
-from llmitm.ruleset.selectors import BadSelector, Form, Selector, Target, parse_selector
+from llmitm.ruleset.selectors import (
+    BadSelector,
+    Composite,
+    Form,
+    Selector,
+    Target,
+    parse_selector,
+)
 from llmitm.ruleset.urls import BaseUrl, base_url, fill_model
+
+_UNKNOWN_COST = 1_000_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +76,27 @@ class Ruleset:
     routes: RoutesFile
     models: ModelsFile
     clients: ClientsFile
+    commands: CommandsFile
     aliases: tuple[Alias, ...]
     static_route: Target | None
+    named_routes: Mapping[str, Composite]
+    rewrites: RewritesFile
     variables: Mapping[str, SecretStr]
+    client_keys: tuple[SecretStr, ...]
+    use_keys_everywhere: bool
+    placeholders: re.Pattern[str] | None
     warnings: tuple[str, ...]
     trees: Mapping[str, Node]
 
     def __repr__(self) -> str:
         stages = len(self.pipeline.stages)
         return f"Ruleset({len(self.providers)} providers, {stages} stages)"
+
+    @property
+    def literal_aliases(self) -> tuple[str, ...]:
+        """The names that aliases spell out, each once; those of patterns are not among them."""
+        names = (literal_name(alias.pattern.pattern) for alias in self.aliases)
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def match(self, host: str, port: int, method: str, path: str) -> Endpoint | None:
         """What a call is; None = not a call we know. path: with or without its query.
@@ -185,10 +209,19 @@ class Ruleset:
         return fill_model(path, model)
 
     def url(
-        self, provider: str, protocol: Protocol, model: str, stream: bool, kind: Kind = "generate"
+        self,
+        provider: str,
+        protocol: Protocol,
+        model: str,
+        stream: bool,
+        kind: Kind = "generate",
+        base_url_text: str = "",
     ) -> str:
-        """The whole URL of a call: `api_base` and `send_path` joined."""
-        base = self.base(provider, protocol)
+        """The whole URL of a call: `api_base` and `send_path` joined.
+
+        base_url_text: sent there instead, empty = not; it was checked when it was set.
+        """
+        base = base_url(base_url_text) if base_url_text else self.base(provider, protocol)
         path = self.send_path(provider, protocol, model, stream, kind)
         return f"{replace(base, path='')}{base.join(path)}"
 
@@ -202,22 +235,64 @@ class Ruleset:
             name: expand(text, self.variables, f"calls to {provider}")
             for name, text in held.headers.get(protocol, {}).items()
         }
-        auth = held.row.auth
+        return found if key is None else found | self.credential(provider, protocol, key)
+
+    def credential(self, provider: str, protocol: Protocol, key: SecretStr) -> dict[str, str]:
+        """The header that shows the key to the provider; empty where calls are signed or free.
+
+        The value is the key: never log it.
+        """
+        auth = self._provider(provider).row.auth
         style = auth.by_protocol.get(protocol, auth.style)
-        if key is None or style in ("none", "sigv4"):
-            return found
+        if style in ("none", "sigv4"):
+            return {}
         value = key.get_secret_value()
         if auth.header is not None and protocol not in auth.by_protocol:
-            found[auth.header] = value
-        elif style == "bearer":
-            found["authorization"] = f"Bearer {value}"
-        else:
-            found[style] = value
-        return found
+            return {auth.header: value}
+        return {"authorization": f"Bearer {value}"} if style == "bearer" else {style: value}
 
     def keys(self, provider: str) -> tuple[SecretStr, ...]:
         """Its keys, number 1 first; empty = none is set."""
         return self._provider(provider).key_set.keys
+
+    def use_keys(self, provider: str) -> UseKeys:
+        """Whether its own clients' calls get a stored key. Numbered keys are there to be used."""
+        held = self._provider(provider)
+        if held.row.use_keys == "auto" and (self.use_keys_everywhere or held.key_set.numbered):
+            return "always"
+        return held.row.use_keys
+
+    def is_home(self, provider: str, host: str) -> bool:
+        """Whether a host is the provider's own, not only one of a pattern that anyone's tenant
+        fits (`*.openai.azure.com`)."""
+        if host in self._provider(provider).row.hosts:
+            return True
+        try:
+            return self.base(provider).host == host
+        except RuleError:
+            return False
+
+    def key_may_go_to(self, provider: str, url: str) -> bool:
+        """Whether its stored key may be shown at a place that was set by chat."""
+        place = base_url(url)
+        own = {self._provider(provider).row.api_base, *self._provider(provider).row.bases.values()}
+        at_home = {base_url(text).host for text in own if text and not VARIABLE.search(text)}
+        home = place.scheme == "https" and place.host in at_home
+        return home or self.commands.openai_url.may_have_key(url)
+
+    def cost(self, provider: str) -> float:
+        """What it costs compared with others; very much when that is not known."""
+        cost = self._provider(provider).row.cost
+        return _UNKNOWN_COST if cost is None else cost
+
+    def priority(self, provider: str) -> int:
+        """How much it is preferred to others."""
+        return self._provider(provider).row.priority
+
+    def is_placeholder(self, credential: str) -> bool:
+        """Whether a client's key is obviously none (`dummy-key`)."""
+        found = self.placeholders
+        return not credential or (found is not None and bool(found.fullmatch(credential)))
 
     def key_variable(self, provider: str) -> str:
         """The variable to name when a key is missing: one it shares with another provider, if any.

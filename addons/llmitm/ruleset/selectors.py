@@ -30,13 +30,17 @@ _MAX_LENGTH = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """What the query asks for; None = not said. `ignored`: what was wrong, one clause each."""
+    """What the query asks for; None = not said. `ignored`: what was wrong, one clause each.
+
+    thinking_budget: tokens; no query can ask for it, only a rule that chose the target.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     reasoning_effort: str | None = None
     verbosity: str | None = None
+    thinking_budget: int | None = None
     ignored: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -60,21 +64,30 @@ NO_MARKS = Marks()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One model. provider: empty = any that has it; instance: its number, None = any."""
+    """One model. provider: empty = any that has it; instance: its number, None = any.
+
+    base_url: sent there instead of the provider's own place, empty = not.
+    """
 
     model: str
     provider: str = ""
     instance: int | None = None
+    base_url: str = ""
     params: Params = NO_PARAMS
     marks: Marks = NO_MARKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composite:
-    """Several: `|` one after the other, `^` one by weight, `!` all at once, the first wins."""
+    """Several: `|` one after the other, `^` one by weight, `!` all at once, the first wins.
+
+    policy: how a named failover route goes through keys (`k`, `m`, `km`, `mk`), empty = each
+    branch's keys in turn, beginning with the least used one.
+    """
 
     operator: Operator
     branches: tuple[Target | Composite, ...]
+    policy: str = ""
 
 
 type Selector = Target | Composite

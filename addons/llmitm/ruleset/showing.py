@@ -51,6 +51,8 @@ def show(ruleset: Ruleset) -> list[Shown]:
         "routes.yaml": ruleset.routes,
         "models.yaml": ruleset.models,
         "clients.yaml": ruleset.clients,
+        "commands.yaml": ruleset.commands,
+        "rewrites.yaml": ruleset.rewrites,
     }
     rows = [row for row in _tree_rows("providers.yaml", ruleset.trees["providers.yaml"])]
     rows.extend(_environment_rows(ruleset))

@@ -46,8 +46,8 @@ class Spent:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What one response says. pieces: `text` as it is streamed; thoughts: reasoning likewise;
-    created_s: Unix time the protocols tell; finish: `stop`, `length`, `content_filter` or
-    `tool_calls`."""
+    details: as in the scenario; created_s: Unix time the protocols tell; finish: `stop`, `length`,
+    `content_filter` or `tool_calls`."""
 
     ask: Ask
     created_s: int
@@ -59,6 +59,7 @@ class Answer:
     finish: str
     spent: Spent
     pings: bool = True
+    details: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def answer(scenario: Scenario, ask: Ask, created_s: int = 0) -> Answer:
             reasoning=len(thoughts),
         ),
         pings=scenario.pings,
+        details=scenario.details,
     )
 
 

@@ -35,7 +35,8 @@ class Scenario:
     name: as asked for; say: one line for `--list`;
     text: the answer, with `{length}` and `{prompt}` of the last user text, `{model}`, `{protocol}`;
     final_text: the answer after tool results, also with `{result}`;
-    reasoning: text of thoughts, empty = none; calls: played when tools are on offer and the request
+    reasoning: text of thoughts, empty = none; details: Chat tells it as OpenRouter does, in entries
+    with what proves them; calls: played when tools are on offer and the request
     does not end with their results; when_asked: play `calls` only if the last user text names the
     tool or asks for weather;
     events: text deltas of a stream, words are added until there are as many; 0 = one per word;
@@ -60,6 +61,7 @@ class Scenario:
     text: str = TEXT
     final_text: str = FINAL_TEXT
     reasoning: str = ""
+    details: bool = False
     calls: tuple[Call, ...] = ()
     when_asked: bool = False
     events: int = 0
@@ -112,6 +114,7 @@ TABLE: tuple[Scenario, ...] = (
     Scenario(name="sim-text", say="plain text"),
     Scenario(name="sim-echo", say="the last user text, word for word", text="{prompt}"),
     Scenario(name="sim-empty", say="an answer without any text", text="", final_text=""),
+    Scenario(name="sim-blank", say="blanks for text", text=" \n\n ", final_text=" \n\n "),
     Scenario(name="sim-tool", say="a call of the first tool on offer", calls=ONE_CALL),
     Scenario(
         name="sim-parallel-tools", say="two calls of the first tool in one answer", calls=TWO_CALLS
@@ -121,6 +124,13 @@ TABLE: tuple[Scenario, ...] = (
         name="sim-reasoning-tool",
         say="reasoning with a signature, then a tool call",
         reasoning=THOUGHTS,
+        calls=ONE_CALL,
+    ),
+    Scenario(
+        name="sim-details-tool",
+        say="as sim-reasoning-tool; Chat tells the reasoning in `reasoning_details`",
+        reasoning=THOUGHTS,
+        details=True,
         calls=ONE_CALL,
     ),
     Scenario(name="sim-length", say="text cut off by the output limit", ending="length"),

@@ -1,6 +1,7 @@
 """How OpenAI Chat Completions writes an answer, a stream and an error.
 
-Shapes and key order as api.openai.com sends them. Source: OpenAI API reference (Chat), recordings.
+Shapes and key order as api.openai.com sends them, reasoning in entries as openrouter.ai does.
+Source: OpenAI API reference (Chat); OpenRouter, reasoning tokens; recordings.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from llmitm.sim.answers import ID, Answer, Trouble
 from llmitm.sim.printing import compact, indented, slices
 
+SIGNATURE = "ErcBCkgICBACGAIiQ" + "c2ltdWxhdGVkIGVudHJpZXM" * 4 + "=="
+ENCRYPTED = "EjQKMgEMOdbHk" + "c2ltdWxhdGVkIGRhdGE" * 4 + "=="
 _FINGERPRINT = "fp_51ae7f9c21"
 _TYPES = {
     400: ("invalid_request_error", None),
@@ -35,13 +38,30 @@ def usage(answer: Answer) -> dict[str, object]:
     }
 
 
+def details(answer: Answer) -> list[dict[str, object]]:
+    """The entries of `reasoning_details`: signed thoughts, and what only their maker can read."""
+    signed = {"text": answer.reasoning, "signature": SIGNATURE}
+    return [_entry("reasoning.text", 0, **signed), _encrypted(answer)]
+
+
+def _entry(kind: str, index: int, **said: str) -> dict[str, object]:
+    return {"type": kind, **said, "format": "anthropic-claude-v1", "index": index}
+
+
+def _encrypted(answer: Answer) -> dict[str, object]:
+    about = {"id": f"call_{answer.calls[0].id}"} if answer.calls else {}
+    return _entry("reasoning.encrypted", 1, data=ENCRYPTED, **about)
+
+
 def whole(answer: Answer) -> bytes:
     """The body of a `chat.completion`."""
     message: dict[str, object] = {
         "role": "assistant",
         "content": None if answer.calls else answer.text,
     }
-    if answer.reasoning:
+    if answer.details:
+        message["reasoning"] = answer.reasoning
+    elif answer.reasoning:
         message["reasoning_content"] = answer.reasoning
     if answer.calls:
         message["tool_calls"] = [
@@ -52,6 +72,8 @@ def whole(answer: Answer) -> bytes:
             }
             for call in answer.calls
         ]
+    if answer.details:
+        message["reasoning_details"] = details(answer)
     message["refusal"] = None
     message["annotations"] = []
     body: dict[str, object] = {
@@ -94,8 +116,20 @@ def frames(answer: Answer) -> list[bytes]:
         "refusal": None,
     }
     out = [chunk(first)]
-    out += [chunk({"reasoning_content": piece}) for piece in answer.thoughts]
+    if answer.details:
+        for piece in answer.thoughts:
+            entry = _entry("reasoning.text", 0, text=piece)
+            out.append(chunk({"reasoning": piece, "reasoning_details": [entry]}))
+        proof = _entry("reasoning.text", 0, signature=SIGNATURE)
+        out.append(chunk({"reasoning_details": [proof]}))
+        late = [chunk({"reasoning_details": [_encrypted(answer)]})]
+    else:
+        out += [chunk({"reasoning_content": piece}) for piece in answer.thoughts]
+        late = []
+    # Before a call, and behind a text.
+    out += late if answer.calls else []
     out += [chunk({"content": piece}) for piece in answer.pieces]
+    out += [] if answer.calls else late
     for index, call in enumerate(answer.calls):
         begin: dict[str, object] = {
             "index": index,

@@ -10,22 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from llmitm.canon.events import Event, Fault, Usage
 from llmitm.canon.request import Request
 from llmitm.canon.response import Response
 from llmitm.canon.values import Loss
-from llmitm.ruleset.selectors import Target
+from llmitm.ruleset.selectors import Selector
+from llmitm.stages.conversation import Conversation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forward:
-    """Goes on. request: the edited one, None = unchanged; targets: where to, in order of trial,
-    empty = where the client sent it; comment: a line for the operator's flow list."""
+    """Goes on. request: the edited one, None = unchanged; route: where to, None = as decided so
+    far (at first: where the client sent it); final: no later stage may route elsewhere;
+    comment: a line for the operator's flow list."""
 
     request: Request | None = None
-    targets: tuple[Target, ...] = ()
+    route: Selector | None = None
+    final: bool = False
     comment: str | None = None
     why: str = ""
 
@@ -64,6 +67,25 @@ class Retry:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """The answer ends well-formed after these events, and the provider is told to stop."""
+
+    events: tuple[Event, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """The rest of this answer is thrown away and the model asked again with this request; what it
+    says then follows in the same answer after these events."""
+
+    request: Request
+    events: tuple[Event, ...] = ()
+    why: str = ""
+
+
+type EventEffect = Sequence[Event] | Cut | Again
 type RequestEffect = Forward | Answer | Refuse | Hold
 type ResponseEffect = Forward | Answer | Refuse | Hold | Retry
 
@@ -87,6 +109,13 @@ class Turn:
 
     id: ours; provider, protocol: where the client sent it and how it speaks; client: name from
     `rules/clients.yaml`, empty when unknown; model: as the client wrote it;
+    kind: `count_tokens` asks how long a request would be (or to have it shortened) and gets no
+    answer of a model;
+    client_conversation: the conversation's id as the client wrote it, empty = it wrote none;
+    scope: a digest of who the client is, conversations of two scopes never meet;
+    conversation: what is known of it; a fresh one until the stage `conversations` has found it;
+    route: where the stages so far send it, None = where the client sent it;
+    secrets: what the client shows as its key, bare of scheme words; never shown or kept on disk;
     memory: stage name -> whatever that stage keeps for this exchange.
     """
 
@@ -96,6 +125,12 @@ class Turn:
     client: str
     model: str
     started_s: float
+    kind: Literal["generate", "count_tokens"] = "generate"
+    client_conversation: str = ""
+    scope: bytes = b""
+    conversation: Conversation = field(default_factory=Conversation)
+    route: Selector | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -107,7 +142,8 @@ class Account:
     `translate` or `local`; status: what the client got; ttft_s: first content after the
     request was read, None = no content; ended: False when the answer broke off;
     tool_calls: names in order; error: the failure's short form, empty = none; attempts: how often a
-    provider was asked; notes: what was unusual (undecodable body, unknown path).
+    provider was asked; notes: what was unusual (undecodable body, unknown path);
+    response_id: as the provider named its answer, empty = it did not.
     """
 
     id: str
@@ -133,12 +169,22 @@ class Account:
     trace: tuple[Trace, ...]
     request_bytes: int
     response_bytes: int
+    response_id: str = ""
 
 
 class Stage:
-    """A policy. Every hook's default does nothing and costs nothing: it is never called."""
+    """A policy. Every hook's default does nothing and costs nothing: it is never called.
+
+    counts: whether `on_request` is asked for token counts too.
+    """
 
     name: str = ""
+    counts: bool = False
+
+    def watches(self, turn: Turn) -> bool:
+        """Whether `on_event` and `on_response` are to be called in this turn, asked once after all
+        `on_request`: a turn that no stage watches passes unread."""
+        return True
 
     def on_request(self, turn: Turn, request: Request) -> RequestEffect:
         """What happens to the request."""
@@ -148,8 +194,12 @@ class Stage:
         """What happens to a request that could not be read: on as it is, or refused."""
         return FORWARD
 
-    def on_event(self, turn: Turn, event: Event) -> Sequence[Event]:
-        """The events that take this one's place, in order; `(event,)` to leave it."""
+    def on_event(self, turn: Turn, event: Event) -> EventEffect:
+        """The events that take this one's place, in order; `(event,)` to leave it.
+
+        What a stage keeps back it gives with a later event: `End` comes last, or the answer broke
+        off. Of a whole body the same events come as of a stream.
+        """
         return (event,)
 
     def on_response(self, turn: Turn, response: Response) -> ResponseEffect:

@@ -144,7 +144,7 @@ def test_parts_say_what_they_are() -> None:
         *("Text", "image", "image", "image", "document", "document", "document"),
         *("video", "audio"),
     ]
-    assert parts[3].url == "s3://b/k"
+    assert parts[3].file_id == "s3://b/k"
     assert parts[5].text == "a\nb"
     assert isinstance(parts[9], ToolCall)
     assert isinstance(parts[10], Unknown), "a tool that the provider runs is nobody else's call"

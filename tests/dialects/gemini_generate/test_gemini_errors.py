@@ -119,7 +119,7 @@ def test_delay_and_own_details_are_told() -> None:
             "@type": TYPE + "ErrorInfo",
             "reason": "NO_ROUTE",
             "domain": "llmitm",
-            "metadata": {"retryable": "true", "attempts": "3"},
+            "metadata": {"code": "NO_ROUTE", "retryable": "true", "attempts": "3"},
         },
         {"@type": TYPE + "RetryInfo", "retryDelay": "2.5s"},
     ]

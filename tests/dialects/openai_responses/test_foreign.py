@@ -210,8 +210,8 @@ def test_foreign_settings() -> None:
         parallel_tool_calls=True,
         response_format=ResponseFormat(kind="json_schema", schema=SCHEMA),
         reasoning=ReasoningConfig(effort="low"),
+        verbosity="low",
         extras={
-            "verbosity": "low",
             "user": "u",
             "service_tier": "flex",
             "logit_bias": {"1": 2},

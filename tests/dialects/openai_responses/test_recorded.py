@@ -19,8 +19,10 @@ from llmitm.canon.fold import fold, unfold
 from llmitm.canon.parts import Reasoning, Text, Unknown
 from llmitm.canon.response import Choice, Response
 from llmitm.canon.values import DEFAULT_FACTS
+from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Reply
 from llmitm.dialects.openai_responses import DIALECT
+from llmitm.dialects.telling import AFTER_END
 from llmitm.errors import ClientWireError
 
 pytestmark = recordings.needs_corpus
@@ -50,11 +52,15 @@ def read(body: bytes, size: int | None = None) -> list[Event]:
     return [event for frame in frames for event in frame.events]
 
 
+def payloads(body: bytes) -> list[Any]:
+    """The JSON of all events."""
+    found = [line[5:] for line in body.split(b"\n") if line.startswith(b"data:")]
+    return [json.loads(line) for line in found if line.strip() != b"[DONE]"]
+
+
 def final_object(body: bytes) -> bytes:
     """The response object of the last event that has one."""
-    found = [line[5:] for line in body.split(b"\n") if line.startswith(b"data:")]
-    objects = [json.loads(line) for line in found if line.strip() != b"[DONE]"]
-    return json.dumps([o["response"] for o in objects if "response" in o][-1]).encode()
+    return json.dumps([o["response"] for o in payloads(body) if "response" in o][-1]).encode()
 
 
 def said_once(response: Response) -> Response:
@@ -131,26 +137,61 @@ def test_bodies_are_written_as_they_were_read() -> None:
         assert encoded.losses == (), name
 
 
+def answers(body: bytes) -> list[bytes]:
+    """The answers of a recording; one holds all those of a conversation, one behind the other."""
+    begin = b"event: response.created"
+    return [begin + answer for answer in body.split(begin)[1:]] or [body]
+
+
 def test_a_stream_says_what_its_final_object_says() -> None:
     for name, body in exchanges(stream=True):
-        if body.count(b"event: response.created") > 1:
-            continue  # Two answers in one recording.
-        streamed = fold(read(body))
-        whole = fold(DIALECT.decode_response(final_object(body)))
-        assert said_once(streamed) == said_once(whole), name
+        for answer in answers(body):
+            streamed = fold(read(answer))
+            whole = fold(DIALECT.decode_response(final_object(answer)))
+            assert said_once(streamed) == said_once(whole), name
 
 
 def test_streams_written_again_say_the_same() -> None:
     for name, body in exchanges(stream=True):
-        if body.count(b"event: response.created") > 1:
-            continue
         events = read(body)
         encoder = DIALECT.stream_encoder(Reply())
         again = encoder.feed(events) + encoder.close()
         assert encoder.losses == [], name
         once, twice = fold(events), fold(read(again))
         assert replace(twice, opaque=()) == replace(once, opaque=()), name
-        assert json.loads(final_object(again))["output"], name
+        further = [item for item in once.opaque if not item.event]
+        assert [item for item in twice.opaque if not item.event] == further, name
+        for answer in answers(again):
+            assert json.loads(final_object(answer))["output"], name
+
+
+LATE = ("event.unknown", AFTER_END)
+ENCODERS = {dialect.name: dialect for dialect in DIALECTS.values() if dialect is not DIALECT}
+
+
+def test_a_further_answer_in_the_same_body_is_kept_or_told() -> None:
+    seen = 0
+    for name, body in exchanges(stream=True):
+        first, *others = answers(body)
+        if not others:
+            continue
+        seen += 1
+        response = fold(read(body))
+        assert replace(response, opaque=()) == replace(fold(read(first)), opaque=()), name
+        wires = [data for other in others for data in payloads(other)]
+        assert [item.value for item in response.opaque if not item.event] == wires, name
+        for dialect in ENCODERS.values():
+            encoder = dialect.stream_encoder(Reply(model="m", id="i"))
+            written = encoder.feed(read(body)) + encoder.close()
+            alone = dialect.stream_encoder(Reply(model="m", id="i"))
+            assert written == alone.feed(read(first)) + alone.close(), (name, dialect.name)
+            more = [loss for loss in encoder.losses if loss not in alone.losses]
+            assert [(loss.feature, loss.say) for loss in more] == [LATE], (name, dialect.name)
+            encoded = dialect.encode_response(response, Reply())
+            assert any(loss.feature == "event.unknown" for loss in encoded.losses), dialect.name
+        own = DIALECT.encode_response(response, Reply()).losses
+        assert [(loss.feature, loss.say) for loss in own] == [LATE], name
+    assert seen
 
 
 def test_bodies_become_streams_and_streams_bodies() -> None:

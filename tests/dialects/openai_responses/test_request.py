@@ -72,10 +72,10 @@ def test_every_field_finds_its_place() -> None:
     assert request.previous_response_id == "resp_0"
     assert request.extras == {
         "include": ["message.output_text.logprobs", "reasoning.encrypted_content"],
-        "text": {"verbosity": "low"},
         "store": False,
         "service_tier": None,
     }
+    assert request.verbosity == "low"
 
 
 ITEMS: list[tuple[Any, str, Any]] = [

@@ -272,8 +272,11 @@ def test_stream_that_breaks_off_is_still_readable() -> None:
 def test_recorded_streams_written_again() -> None:
     for exchange in recordings.load("openai-responses"):
         body = exchange["response_body"].encode()
-        if not exchange["stream"] or body.count(b"event: response.created") > 1:
+        if not exchange["stream"]:
             continue
+        if body.count(b"event: response.created") > 1:
+            # A whole conversation: what the SDK makes of one answer is told by its first.
+            body = body[: body.index(b"event: response.created", 1)]
         decoder = DIALECT.stream_decoder("text/event-stream")
         events = [e for f in (*decoder.feed(body), *decoder.close()) for e in f.events]
         with client(streamed(events), "text/event-stream").responses.create(

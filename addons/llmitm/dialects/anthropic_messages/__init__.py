@@ -5,6 +5,7 @@ Source: Anthropic API reference, Messages.
 
 from __future__ import annotations
 
+from llmitm.dialects.anthropic_messages.models import encode_model, extend_models, read_models
 from llmitm.dialects.anthropic_messages.request import (
     decode_request,
     encode_request,
@@ -31,4 +32,7 @@ DIALECT = Dialect(
     stream_encoder=SseEncoder,
     encode_error=encode_error,
     telling=TELLING,
+    read_models=read_models,
+    extend_models=extend_models,
+    encode_model=encode_model,
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from llmitm.canon.parts import Media, Part, Reasoning, Text, ToolCall, ToolResult, Unknown
-from llmitm.canon.values import Extras, Json, Path
+from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path
 from llmitm.dialects.anthropic_messages.tables import NAME
 from llmitm.dialects.anthropic_messages.wire import dump_text, without
 
@@ -45,6 +45,8 @@ def _text(block: Block, at: Path) -> Part | None:
     text = block.get("text")
     if not isinstance(text, str):
         return None
+    if len(block) == 2:
+        return Text(text=text, at=(*at, "text"))
     citations = block.get("citations")
     if isinstance(citations, list) and citations:
         return Text(
@@ -91,18 +93,19 @@ def _tool_result(block: Block, at: Path) -> Part | None:
     call_id = block.get("tool_use_id")
     if not isinstance(call_id, str):
         return None
-    known = ["type", "tool_use_id"]
+    rest = dict(block)
+    del rest["type"], rest["tool_use_id"]
     parts = decode_content(block.get("content"), (*at, "content"))
     if parts:
-        known.append("content")
+        del rest["content"]
     error = block.get("is_error")
     if isinstance(error, bool):
-        known.append("is_error")
+        del rest["is_error"]
     return ToolResult(
         call_id=call_id,
         parts=parts or (),
         error=error if isinstance(error, bool) else None,
-        extras=without(block, *known),
+        extras=rest or NO_EXTRAS,
         at=at,
     )
 

@@ -113,13 +113,18 @@ def _messages(source: tuple[Message, ...], facts: Facts, encoder: PartEncoder) -
     for message in source:
         if message.name is not None:
             encoder.lose("message.name", message.at, say=message.name)
-        encoder.extras(message.extras, message.at)
+        if message.extras:
+            encoder.extras(message.extras, message.at)
         role = message.role
         if role in ("system", "developer"):
             role = _system_role(spoken, facts)
             if role == "user":
                 encoder.lose("message.role", message.at, "adapted", "sent as the user's message")
-        spoken.append(Message(role=role, parts=message.parts, at=message.at))
+        spoken.append(
+            message
+            if role == message.role
+            else Message(role=role, parts=message.parts, at=message.at)
+        )
 
     def orphan(at: Path) -> None:
         encoder.lose("part.unknown", at, "adapted", "a result without its call, sent as text")
@@ -374,6 +379,8 @@ def _closed(schema: Json) -> Json:
 
 def _extras(request: Request, encoder: PartEncoder) -> Body:
     fields: Body = {}
+    if request.verbosity is not None:
+        encoder.lose("verbosity")
     if request.previous_response_id is not None:
         encoder.lose("previous_response_id")
     form = request.response_format

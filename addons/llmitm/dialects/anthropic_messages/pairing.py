@@ -58,9 +58,9 @@ def paired(messages: Iterable[Message], orphan: Callable[[Path], None]) -> list[
             if waiting:
                 done.append(Message(role="user", parts=_missing(waiting)))
             parts, waiting = _called(message.parts, ids)
-            done.append(replace(message, parts=parts))
+            done.append(_with(message, parts))
         elif message.role == "user":
-            done.append(replace(message, parts=_answered(message.parts, waiting, orphan)))
+            done.append(_with(message, _answered(message.parts, waiting, orphan)))
             waiting = []
         else:
             done.append(message)
@@ -69,22 +69,29 @@ def paired(messages: Iterable[Message], orphan: Callable[[Path], None]) -> list[
     return done
 
 
+def _with(message: Message, parts: tuple[Part, ...]) -> Message:
+    return message if parts is message.parts else Message(role=message.role, parts=parts)
+
+
 def _called(parts: tuple[Part, ...], ids: _CallIds) -> tuple[tuple[Part, ...], list[_Call]]:
     calls: list[_Call] = []
-    written: list[Part] = []
-    for part in parts:
+    written = list(parts)
+    renamed = False
+    for place, part in enumerate(parts):
         if isinstance(part, ToolCall):
             call = _Call(part.id, ids.fresh(part.id), part.name)
             calls.append(call)
-            written.append(part if call.new_id == part.id else replace(part, id=call.new_id))
-        else:
-            written.append(part)
-    return tuple(written), calls
+            if call.new_id != part.id:
+                written[place] = replace(part, id=call.new_id)
+                renamed = True
+    return tuple(written) if renamed else parts, calls
 
 
 def _answered(
     parts: tuple[Part, ...], waiting: list[_Call], orphan: Callable[[Path], None]
 ) -> tuple[Part, ...]:
+    if not waiting and not any(isinstance(part, ToolResult) for part in parts):
+        return parts
     results: list[Part] = []
     others: list[Part] = []
     left = list(waiting)
@@ -100,7 +107,7 @@ def _answered(
             continue
         left.remove(call)
         results.append(part if call.new_id == part.call_id else replace(part, call_id=call.new_id))
-    return (*results, *_missing(left), *others)
+    return (*results, *(_missing(left) if left else ()), *others)
 
 
 def _match(result: ToolResult, left: list[_Call]) -> _Call | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal, assert_never
 
@@ -67,7 +68,7 @@ class PartEncoder:
                 return part.text
         return list(self.blocks(parts))
 
-    def blocks(self, parts: tuple[Part, ...]) -> list[Json]:
+    def blocks(self, parts: Iterable[Part]) -> list[Json]:
         """The blocks of these parts, without those that cannot be written."""
         written = [self.part(part) for part in parts]
         return [block for block in written if block is not None]
@@ -131,10 +132,10 @@ class PartEncoder:
             self.lose("part.logprobs", part.at)
         if part.signature is not None:
             self.lose("part.reasoning.signature", part.at)
-        extras = self.extras(part.extras, part.at[:-1])
-        if not part.text.strip():
-            return None
-        return {"type": "text", "text": part.text, **extras}
+        block = {"type": "text", "text": part.text}
+        if part.extras:
+            block |= self.extras(part.extras, part.at[:-1])
+        return None if not part.text or part.text.isspace() else block
 
     def _reasoning(self, part: Reasoning) -> Block | None:
         if part.dialect == NAME:
@@ -153,13 +154,11 @@ class PartEncoder:
     def _tool_use(self, part: ToolCall) -> Block:
         if part.signature is not None:
             self.lose("part.reasoning.signature", part.at)
-        return {
-            "type": "tool_use",
-            "id": part.id,
-            "name": part.name,
-            "input": self.tool_input(part),
-            **self.extras(part.extras, part.at),
-        }
+        block: Block = {"type": "tool_use", "id": part.id, "name": part.name}
+        block["input"] = self.tool_input(part)
+        if part.extras:
+            block |= self.extras(part.extras, part.at)
+        return block
 
     def tool_input(self, part: ToolCall) -> Json:
         """The `input` of a call; text that is no JSON object goes into its field `input`."""
@@ -186,8 +185,9 @@ class PartEncoder:
             if part.parts:
                 block["content"] = self.content(part.parts, _below(part.at, "content"))
         else:
-            block |= self.extras(part.extras, part.at)
-            content = self.blocks(tuple(p for p in part.parts if self._fits_result(p)))
+            if part.extras:
+                block |= self.extras(part.extras, part.at)
+            content = self.blocks([p for p in part.parts if self._fits_result(p)])
             match content:
                 case []:
                     pass

@@ -27,6 +27,11 @@ def parse(body: bytes) -> Json:
     """
     text = body.removeprefix(BOM)
     try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        pass
+    # Reads what the quick parser does not, lone surrogates and deep nesting, or says why not.
+    try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -50,7 +55,7 @@ def dump(value: Json) -> bytes:
 
 def dump_text(value: Json) -> str:
     """Compact JSON as text, in the key order of `value`."""
-    return print_json(value)
+    return dump(value).decode()
 
 
 def without(fields: dict[str, Json], *known: str) -> Extras:

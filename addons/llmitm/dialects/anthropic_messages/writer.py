@@ -44,6 +44,7 @@ from llmitm.dialects.anthropic_messages.tables import DELTA_EVENT_FIELDS, NAME
 from llmitm.dialects.anthropic_messages.wire import dump
 from llmitm.dialects.contract import Reply
 from llmitm.dialects.framing_sse import data_frame, named_frame
+from llmitm.dialects.telling import tell_late
 
 type Body = dict[str, Json]
 
@@ -72,7 +73,8 @@ class SseEncoder:
         """The bytes for these events."""
         for event in events:
             if self._ended:
-                break
+                tell_late(event, NAME, self.losses)
+                continue
             if isinstance(event, PartDelta) and not event.choice:
                 self._delta(event)
             else:

@@ -156,13 +156,14 @@ def _media(kind: MediaKind, body: Wire, at: Path) -> Part | None:
     name = left.pop("name", None) if kind == "document" else None
     if name is not None and not isinstance(name, str):
         left["name"], name = name, None
-    data = url = text = None
+    data = kept = text = None
     match source:
         case {"bytes": str(data)}:
             pass
         case {"text": str(text)}:
             pass
-        case {"s3Location": {"uri": str(url), **rest}}:
+        case {"s3Location": {"uri": str(kept), **rest}}:
+            # A place in the client's own bucket: nobody but AWS can read there.
             if rest:
                 left["s3Location"] = rest
         case {"content": list(content)}:
@@ -170,7 +171,16 @@ def _media(kind: MediaKind, body: Wire, at: Path) -> Part | None:
             left["source"] = source
         case _:
             return None
-    return Media(kind=kind, mime=mime, url=url, data=data, text=text, name=name, extras=left, at=at)
+    return Media(
+        kind=kind,
+        mime=mime,
+        data=data,
+        file_id=kept,
+        text=text,
+        name=name,
+        extras=left,
+        at=at,
+    )
 
 
 def text_of_content(content: Sequence[Json]) -> str:

@@ -31,12 +31,14 @@ from llmitm.dialects.bedrock_converse.response import (
     answer_block,
     stop_reason,
     tell_finish,
+    tell_usage,
     usage_fields,
 )
 from llmitm.dialects.bedrock_converse.tables import NAME
 from llmitm.dialects.contract import Reply
 from llmitm.dialects.framing_aws_eventstream import header_block, message
 from llmitm.dialects.json_text import Wire, dump
+from llmitm.dialects.telling import tell_late
 
 _KINDS = (
     "messageStart",
@@ -84,19 +86,18 @@ class ConverseEncoder:
 
     def feed(self, events: Iterable[Event]) -> bytes:
         """The messages for these events; a Fault ends the stream with an exception."""
-        if self._done:
-            return b""
         pieces: list[bytes] = []
         for event in events:
-            if isinstance(event, Fault):
+            if self._done:
+                tell_late(event, NAME, self.losses)
+            elif isinstance(event, Fault):
                 self._done = True
                 pieces.append(exception_message(event))
-                break
-            if isinstance(event, End):
+            elif isinstance(event, End):
                 self._end = self._parts.extras(event.extras)
                 pieces += self._closing()
-                break
-            pieces += self._event(event)
+            else:
+                pieces += self._event(event)
         return b"".join(pieces)
 
     def close(self) -> bytes:
@@ -169,6 +170,8 @@ class ConverseEncoder:
             self._called = True
             use: Wire = {"toolUseId": part.id or f"tooluse_{place}", "name": part.name}
             use |= self._parts.extras(part.extras)
+            if part.signature is not None:
+                self._parts.lose("part.reasoning.signature")
             if part.kind == "custom":
                 self._parts.lose("tool_call.custom", (), "adapted", "text as arguments")
             start: Wire = {"contentBlockIndex": place, "start": {"toolUse": use}}
@@ -181,8 +184,10 @@ class ConverseEncoder:
             place = self._place(event.index)
             self._open[place] = kind
             pieces = self._say(place, kind, part.text) if part.text else []
-            if isinstance(part, Text) and part.annotations:
+            if isinstance(part, Text) and self._parts.own:
                 pieces += self._annotations(place, part.annotations)
+            elif isinstance(part, Text):
+                self._parts.tell_text(part)
             if isinstance(part, Reasoning):
                 pieces += self._proof(place, part.signature, part.encrypted, part.dialect)
             return pieces
@@ -282,6 +287,7 @@ class ConverseEncoder:
             if own and (fields := end.pop("additionalModelResponseFields", None)) is not None:
                 stop["additionalModelResponseFields"] = fields
             pieces.append(event_message("messageStop", stop))
+            tell_usage(self._usage, self._parts)
             usage = usage_fields(self._usage, own)
             timed: Wire = {} if own else {"metrics": {"latencyMs": 0}}
             pieces.append(event_message("metadata", {"usage": usage, **timed, **end}))

@@ -12,9 +12,15 @@ from llmitm.canon.request import Message, ReasoningConfig, Request, Tool
 from llmitm.canon.turns import merge, split_instructions
 from llmitm.canon.values import Facts, Json
 from llmitm.dialects.bedrock_converse.parts import PartEncoder
-from llmitm.dialects.bedrock_converse.settings import inference_field, tool_choice_field
-from llmitm.dialects.bedrock_converse.tables import BUDGETS
+from llmitm.dialects.bedrock_converse.settings import (
+    inference_field,
+    output_field,
+    text_format_field,
+    tool_choice_field,
+)
+from llmitm.dialects.bedrock_converse.tables import BUDGETS, EFFORTS
 from llmitm.dialects.json_text import Wire, telling, whole
+from llmitm.dialects.limits import effort_of
 
 _OPENING: Json = {"text": "(The conversation begins with the assistant.)"}
 _LEAST_BUDGET = 1024
@@ -40,13 +46,18 @@ def foreign_body(request: Request, facts: Facts, encoder: PartEncoder) -> Wire:
     if request.sampling.max_tokens is None:
         config["maxTokens"] = facts.max_tokens_default
     _clamp(config, encoder)
-    fields = _model_fields(request, config, encoder)
+    fields: Wire = {}
+    effort = _think(request, config, fields, facts, encoder)
+    if request.sampling.top_k is not None:
+        _top_k(request, fields, encoder)
     body["inferenceConfig"] = config
     tools = _tools(request, encoder)
     if tools:
         body["toolConfig"] = tools
     if fields:
         body["additionalModelRequestFields"] = fields
+    if output := output_field(request.response_format, effort):
+        body["outputConfig"] = output
     _lose_settings(request, encoder)
     return body
 
@@ -61,7 +72,11 @@ def _messages(source: tuple[Message, ...], encoder: PartEncoder) -> list[Wire]:
         if role in ("system", "developer"):
             encoder.lose("message.role", message.at, "adapted", "sent as the user's message")
             role = "user"
-        spoken.append(Message(role=role, parts=message.parts, at=message.at))
+        spoken.append(
+            message
+            if role == message.role
+            else Message(role=role, parts=message.parts, at=message.at)
+        )
     written: list[Wire] = []
     calls: list[str] = []
     for message in merge(spoken):
@@ -141,37 +156,45 @@ def _clamp(config: Wire, encoder: PartEncoder) -> None:
         encoder.lose("sampling.temperature", (), "adapted", f"{value} is out of 0..1")
 
 
-def _model_fields(request: Request, config: Wire, encoder: PartEncoder) -> Wire:
-    """What only some models take; a Claude model takes these two."""
-    claude = "claude" in request.model
-    fields: Wire = {}
-    if request.sampling.top_k is not None:
-        if claude:
-            fields["top_k"] = request.sampling.top_k
-        else:
-            encoder.lose("sampling.top_k")
+def _top_k(request: Request, fields: Wire, encoder: PartEncoder) -> None:
+    """Only some models take it; a Claude model that does not think does."""
+    if "claude" not in request.model:
+        encoder.lose("sampling.top_k")
+    elif "thinking" in fields:
+        encoder.lose("sampling.top_k", say="not with thinking")
+    else:
+        fields["top_k"] = request.sampling.top_k
+
+
+def _think(
+    request: Request, config: Wire, fields: Wire, facts: Facts, encoder: PartEncoder
+) -> str | None:
+    """Writes `thinking`, which Claude models take, into `fields`; the effort, None = not asked."""
     reasoning = request.reasoning
     if reasoning is None:
-        return fields
+        return None
     for key in telling(reasoning.extras):
         encoder.lose("field", (), say=f"reasoning {key}")
     if reasoning.show is not None:
         encoder.lose("reasoning.show")
     if not _wants_thinking(reasoning):
-        return fields
-    if not claude:
+        return None
+    if "claude" not in request.model:
         encoder.lose("reasoning.effort" if reasoning.effort else "reasoning.mode")
-        return fields
-    budget = _budget(request, reasoning, config, encoder)
-    if budget is None:
-        return fields
+        return None
+    effort: str | None = None
+    if facts.reasoning == "adaptive":
+        effort = _effort(reasoning, facts, encoder)
+        fields["thinking"] = {"type": "adaptive"}
+    else:
+        budget = _budget(request, reasoning, config, encoder)
+        if budget is None:
+            return None
+        fields["thinking"] = {"type": "enabled", "budget_tokens": budget}
     for key, feature in (("temperature", "temperature"), ("topP", "top_p")):
         if config.pop(key, None) is not None:
             encoder.lose(f"sampling.{feature}", say="not with thinking")
-    if fields.pop("top_k", None) is not None:
-        encoder.lose("sampling.top_k", say="not with thinking")
-    fields["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    return fields
+    return effort
 
 
 def _wants_thinking(reasoning: ReasoningConfig) -> bool:
@@ -179,6 +202,19 @@ def _wants_thinking(reasoning: ReasoningConfig) -> bool:
         return False
     said = (reasoning.mode, reasoning.effort, reasoning.budget_tokens)
     return said != (None, None, None)
+
+
+def _effort(reasoning: ReasoningConfig, facts: Facts, encoder: PartEncoder) -> str | None:
+    """The effort of a model that takes no budget, None where none was asked for."""
+    effort, budget = reasoning.effort, reasoning.budget_tokens
+    if effort is None and budget is not None and budget > 0:
+        effort = effort_of(budget, facts, EFFORTS)
+        encoder.lose("reasoning.budget_tokens", (), "adapted", f"effort {effort}")
+    elif effort is not None and effort not in EFFORTS:
+        known = "low" if effort == "minimal" else "medium"
+        encoder.lose("reasoning.effort", (), "adapted", f"{effort} became {known}")
+        effort = known
+    return effort
 
 
 def _budget(
@@ -241,8 +277,11 @@ def _lose_settings(request: Request, encoder: PartEncoder) -> None:
         encoder.lose("sampling.logprobs")
     if request.parallel_tool_calls is False:
         encoder.lose("parallel_tool_calls")
-    if request.response_format is not None and request.response_format.kind != "text":
+    form = request.response_format
+    if form is not None and form.kind != "text" and text_format_field(form) is None:
         encoder.lose("response_format")
+    if request.verbosity is not None:
+        encoder.lose("verbosity")
     if request.previous_response_id is not None:
         encoder.lose("previous_response_id")
     for key in telling(request.extras):

@@ -23,6 +23,7 @@ _CUSTOM_SCHEMA: Json = {
     "properties": {"input": {"type": "string"}},
     "required": ["input"],
 }
+_S3 = "s3://"
 _NO_SCHEMA: Json = {"type": "object", "properties": {}}
 
 
@@ -103,13 +104,7 @@ class PartEncoder:
 
     def _text(self, part: Text) -> Wire | None:
         if not self.own:
-            if part.annotations:
-                self.lose("part.annotations", part.at)
-            if part.logprobs is not None:
-                self.lose("part.logprobs", part.at)
-            if part.signature is not None:
-                self.lose("part.reasoning.signature", part.at)
-            self.extras(part.extras, part.at[:-1])
+            self.tell_text(part)
             # The API refuses empty text.
             return {"text": part.text} if part.text.strip() else None
         cited, guarded = part.extras.get("citationsContent"), part.extras.get("guardContent")
@@ -129,6 +124,16 @@ class PartEncoder:
             except ValueError:
                 pass
         return {"text": part.text}
+
+    def tell_text(self, part: Text) -> None:
+        """Notes what of another protocol's text has no place here."""
+        if part.annotations:
+            self.lose("part.annotations", part.at)
+        if part.logprobs is not None:
+            self.lose("part.logprobs", part.at)
+        if part.signature is not None:
+            self.lose("part.reasoning.signature", part.at)
+        self.extras(part.extras, part.at[:-1])
 
     def _tool_use(self, part: ToolCall) -> Wire:
         if part.signature is not None:
@@ -195,10 +200,12 @@ class PartEncoder:
             source = whole
         elif data is not None:
             source = {"bytes": data}
-        elif part.url is not None and part.url.startswith("s3://"):
+        elif part.file_id is not None and (self.own or part.file_id.startswith(_S3)):
             source = {
-                "s3Location": {"uri": part.url, **(bucket if isinstance(bucket, dict) else {})}
+                "s3Location": {"uri": part.file_id, **(bucket if isinstance(bucket, dict) else {})}
             }
+        elif part.url is not None and part.url.startswith(_S3):
+            source = {"s3Location": {"uri": part.url}}
         elif part.text is not None and part.kind == "document":
             source = {"text": part.text}
             if not self.own:

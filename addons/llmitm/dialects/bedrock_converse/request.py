@@ -13,6 +13,7 @@ from llmitm.canon.request import (
     Message,
     ReasoningConfig,
     Request,
+    ResponseFormat,
     Sampling,
     Tool,
     ToolChoice,
@@ -23,6 +24,9 @@ from llmitm.dialects.bedrock_converse.foreign import foreign_body
 from llmitm.dialects.bedrock_converse.parts import PartEncoder
 from llmitm.dialects.bedrock_converse.settings import (
     inference_field,
+    output_field,
+    take_output,
+    text_format_field,
     thinking_field,
     tool_choice_field,
 )
@@ -63,6 +67,9 @@ def decode_request(body: bytes) -> Request:
     tools, choice = _take_tools(left)
     given = _take_sampling(left)
     reasoning = _take_model_fields(left, given)
+    form, effort = _take_output(left)
+    if effort is not None:
+        reasoning = replace(reasoning or ReasoningConfig(), effort=effort)
     return Request(
         dialect=NAME,
         model="",
@@ -72,6 +79,7 @@ def decode_request(body: bytes) -> Request:
         tool_choice=choice,
         sampling=_sampling(given),
         reasoning=reasoning,
+        response_format=form,
         extras=left,
     )
 
@@ -208,6 +216,15 @@ def _take_model_fields(left: Wire, given: Wire) -> ReasoningConfig | None:
     return reasoning
 
 
+def _take_output(left: Wire) -> tuple[ResponseFormat | None, str | None]:
+    config = _inner(left, "outputConfig")
+    if config is None:
+        return None, None
+    taken = take_output(config)
+    _put_back(left, "outputConfig", config)
+    return taken
+
+
 def _sampling(given: Wire) -> Sampling:
     def real(name: str) -> float | None:
         return number(given.get(name))
@@ -238,6 +255,9 @@ def _own_body(request: Request, encoder: PartEncoder) -> Wire:
     if request.instructions:
         body["system"] = encoder.blocks(request.instructions)
     extras = dict(request.extras)
+    form = request.response_format
+    if form is not None and form.kind != "text" and text_format_field(form) is None:
+        encoder.lose("response_format")
     tools: Wire = {}
     if request.tools:
         tools["tools"] = encoder.tools(request.tools)
@@ -252,6 +272,7 @@ def _own_body(request: Request, encoder: PartEncoder) -> Wire:
         "inferenceConfig": inference_field(request.sampling),
         "toolConfig": tools,
         _MODEL_FIELDS: fields,
+        "outputConfig": output_field(form, request.reasoning and request.reasoning.effort),
     }
     for key, field in made.items():
         rest = extras.pop(key, None)
@@ -313,6 +334,8 @@ def _scalar(name: str, request: Request) -> Json:
             return PartEncoder(True, []).blocks(request.instructions) or None
         case "tool_choice":
             return tool_choice_field(request.tool_choice)
+        case "response_format":
+            return text_format_field(request.response_format)
         case "sampling.stop":
             return list(request.sampling.stop) or None
         case _:

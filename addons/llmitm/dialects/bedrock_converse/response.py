@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from llmitm.canon.events import Event, Finish, FinishReason, Opaque, Usage
 from llmitm.canon.fold import unfold
-from llmitm.canon.parts import Media, Part, Reasoning, ToolCall
+from llmitm.canon.parts import Media, Part, Reasoning, Text, ToolCall
 from llmitm.canon.response import Choice, Response
 from llmitm.canon.values import NO_EXTRAS, Json, Loss
 from llmitm.dialects.bedrock_converse.blocks import decode_blocks
@@ -124,6 +124,7 @@ def encode_response(response: Response, reply: Reply) -> Encoded:
         tell_finish(choice.finish, encoder)
     if response.usage is not None or not own:
         body["usage"] = usage_fields(response.usage, own)
+        tell_usage(response.usage, encoder)
     if not own:
         body["metrics"] = {"latencyMs": 0}
     return Encoded(dump({**body, **end}), tuple(losses))
@@ -145,6 +146,9 @@ def answer_block(part: Part, place: int, encoder: PartEncoder) -> Wire | None:
         encoder.lose(f"part.{part.kind}", say="not in an answer")
         return None
     block = encoder.part(part)
+    if block is None and isinstance(part, Text) and part.text:
+        # Only a request may not say blank text.
+        return {"text": part.text}
     if isinstance(part, ToolCall) and not part.id and block is not None:
         use = block["toolUse"]
         if isinstance(use, dict):
@@ -172,11 +176,33 @@ def tell_finish(finish: Finish | None, encoder: PartEncoder) -> None:
     """Notes what of a finish has no place here."""
     if finish is None or encoder.own:
         return
-    if finish.reason == "unknown":
-        encoder.lose("finish.reason", say=finish.raw or "")
+    if finish.reason in ("unknown", "pause"):
+        encoder.lose("finish.reason", say=finish.raw or finish.reason)
+    elif finish.reason == "refusal":
+        encoder.lose("finish.reason", (), "adapted", "told as filtered content")
     if finish.stop_sequence is not None:
         encoder.lose("finish.stop_sequence", say=finish.stop_sequence)
     encoder.extras(finish.extras)
+
+
+def tell_usage(usage: Usage | None, encoder: PartEncoder) -> None:
+    """Notes the one count that has no field here, and cache counts that had to be cut."""
+    if usage is None or encoder.own:
+        return
+    if usage.reasoning_tokens:
+        encoder.lose("usage", say="reasoning tokens")
+    if _cached_tokens(usage) != (usage.cache_read_tokens, usage.cache_write_tokens):
+        encoder.lose("usage", (), "adapted", "more of the prompt was cached than there was")
+
+
+def _cached_tokens(usage: Usage) -> tuple[int | None, int | None]:
+    """(read, written), no more than the prompt: clients add the three to what it was."""
+    read, write = usage.cache_read_tokens, usage.cache_write_tokens
+    if usage.input_tokens is None:
+        return read, write
+    prompt = max(usage.input_tokens, 0)
+    read = None if read is None else min(read, prompt)
+    return read, None if write is None else min(write, prompt - (read or 0))
 
 
 def usage_fields(usage: Usage | None, own: bool) -> Wire:
@@ -185,7 +211,7 @@ def usage_fields(usage: Usage | None, own: bool) -> Wire:
         return {"inputTokens": 0, "outputTokens": 0, "totalTokens": 0}
     if own and isinstance(usage.raw, dict):
         return usage.raw
-    read, write = usage.cache_read_tokens, usage.cache_write_tokens
+    read, write = _cached_tokens(usage)
     fresh = max((usage.input_tokens or 0) - (read or 0) - (write or 0), 0)
     output = usage.output_tokens or 0
     total = usage.total_tokens

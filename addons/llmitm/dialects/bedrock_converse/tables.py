@@ -165,6 +165,9 @@ BUDGETS: Mapping[str, int] = MappingProxyType(
 )
 """Reasoning effort -> `thinking.budget_tokens` of Claude models."""
 
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+"""The words of `outputConfig.effort`."""
+
 SCALARS: Mapping[str, Path] = MappingProxyType(
     {
         "sampling.temperature": ("inferenceConfig", "temperature"),
@@ -174,6 +177,7 @@ SCALARS: Mapping[str, Path] = MappingProxyType(
         "sampling.top_k": ("additionalModelRequestFields", "top_k"),
         "tool_choice": ("toolConfig", "toolChoice"),
         "instructions": ("system",),
+        "response_format": ("outputConfig", "textFormat"),
     }
 )
 """Canon attribute -> where a request keeps it, for edits in place."""

@@ -10,6 +10,7 @@ from functools import partial
 
 from llmitm.dialects.contract import Dialect
 from llmitm.dialects.gemini_generate.faults import encode_error
+from llmitm.dialects.gemini_generate.models import encode_model, extend_models, read_models
 from llmitm.dialects.gemini_generate.patch import patch
 from llmitm.dialects.gemini_generate.request import decode_request, encode_request
 from llmitm.dialects.gemini_generate.response import decode_response, encode_response
@@ -27,6 +28,9 @@ DIALECT = Dialect(
     stream_encoder=encoder,
     encode_error=encode_error,
     telling=TELLING,
+    read_models=read_models,
+    extend_models=extend_models,
+    encode_model=encode_model,
 )
 
 CODE_ASSIST = Dialect(

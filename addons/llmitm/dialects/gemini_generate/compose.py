@@ -14,7 +14,6 @@ from typing import assert_never
 
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.request import Message
-from llmitm.canon.turns import text_of
 from llmitm.canon.values import Extras, Json, Loss, Path, pointer
 from llmitm.dialects.gemini_generate.parts import private, read_content, read_part, result_text
 from llmitm.dialects.gemini_generate.tables import (
@@ -87,7 +86,8 @@ class Composer:
             self._sign(parts)
         else:
             role = "user"
-            parts.sort(key=lambda part: "functionResponse" not in part)
+            if len(parts) > 1:
+                parts.sort(key=lambda part: "functionResponse" not in part)
         if message.name is not None:
             self.lose("message.name", (*message.at, "name"))
         extras = self.extras(message.extras, message.at)
@@ -124,9 +124,11 @@ class Composer:
             case Unknown():
                 return self._unknown(part, part.at or at)
             case _:
-                source = source_of(part.extras)
-                if isinstance(source, dict) and read_part(source) == part:
-                    return [source]
+                extras = part.extras
+                if isinstance(extras, Wire):
+                    source = extras.source
+                    if isinstance(source, dict) and read_part(source) == part:
+                        return [source]
         at = part.at or at
         match part:
             case Text():
@@ -157,7 +159,9 @@ class Composer:
             self.lose("part.annotations", at)
         if part.logprobs:
             self.lose("part.logprobs", at)
-        extras = self.extras(part.extras, at[:-1] if at and at[-1] == "text" else at)
+        extras: Fields = {}
+        if part.extras:
+            extras = self.extras(part.extras, at[:-1] if at and at[-1] == "text" else at)
         if not part.text and part.signature is None and not self.own:
             # The API rejects a part that says nothing.
             return []
@@ -234,14 +238,16 @@ class Composer:
         return call_args(part.arguments, lambda: self.adapt("tool_call.arguments", at))
 
     def _result(self, part: ToolResult, at: Path) -> list[Fields]:
-        texts = [item for item in part.parts if isinstance(item, Text | Refusal)]
+        texts: list[str] = []
         media: list[Fields] = []
         for item in part.parts:
-            if isinstance(item, Media | Unknown):
+            if isinstance(item, Text | Refusal):
+                texts.append(item.text)
+            elif isinstance(item, Media | Unknown):
                 media += self.part(item, at)
-            elif not isinstance(item, Text | Refusal):
+            else:
                 self.lose("tool_result.media", at)
-        text = text_of(texts)
+        text = "".join(texts)
         value = part.value
         # An edited text goes before the structure that it was the text of.
         if value is None or result_text(value) != text:

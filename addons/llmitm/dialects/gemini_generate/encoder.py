@@ -44,6 +44,7 @@ from llmitm.dialects.gemini_generate.response import (
 from llmitm.dialects.gemini_generate.tables import CODE_ASSIST_NAME, FAMILY
 from llmitm.dialects.gemini_generate.usage import write_usage
 from llmitm.dialects.gemini_generate.wire import Wire, dump
+from llmitm.dialects.telling import tell_late
 
 
 @dataclass(slots=True)
@@ -90,7 +91,8 @@ class GeminiEncoder:
         out: list[bytes] = []
         for event in events:
             if self._closed:
-                break
+                tell_late(event, self._composer.target, self.losses)
+                continue
             # The usual event first: more text of a part that is passed on as it comes.
             if type(event) is PartDelta:
                 self._delta(event, out)

@@ -134,7 +134,6 @@ def write_fault(fault: Fault) -> dict[str, Json]:
                 "metadata": {
                     key: value if isinstance(value, str) else dump(value).decode()
                     for key, value in fault.details.items()
-                    if key != "code"
                 },
             }
         )

@@ -29,6 +29,10 @@ _KINDS: dict[str, Literal["image", "audio", "video"]] = {
     "video": "video",
 }
 _CONTENT = frozenset({"role", "parts"})
+_CALL_KEYS = frozenset({"functionCall", "thought", "thoughtSignature"})
+_CALL_BODY_KEYS = frozenset({"name", "args", "id"})
+_RESULT_KEYS = frozenset({"functionResponse", "thought"})
+_RESULT_BODY_KEYS = frozenset({"name", "id", "response", "parts"})
 _MEDIA_KEYS = frozenset({"mimeType", "data", "fileUri", "displayName"})
 
 
@@ -39,16 +43,15 @@ def read_part(raw: Json, at: Path = (), *, keep: bool = True) -> Part:
     """
     if not isinstance(raw, dict):
         return Unknown(dialect=NAME, kind="", value=raw, at=at)
-    if len(raw) == 1 and isinstance(text := raw.get("text"), str):
-        extras = Wire(NO_EXTRAS, raw) if keep else NO_EXTRAS
-        return Text(text=text, extras=extras, at=(*at, "text") if at else ())
+    part = _alone(raw, at, keep=keep) if len(raw) == 1 else None
+    if part is not None:
+        return part
     fields = camel(raw)
     kinds = [key for key in fields if key not in BESIDE]
     thought, signature = fields.get("thought"), fields.get("thoughtSignature")
     known = (thought is None or isinstance(thought, bool)) and (
         signature is None or isinstance(signature, str)
     )
-    part: Part | None = None
     if known and len(kinds) == 1 and (kinds[0] == "text" or not thought):
         match kinds[0]:
             case "text":
@@ -67,6 +70,23 @@ def read_part(raw: Json, at: Path = (), *, keep: bool = True) -> Part:
     if part is None:
         return Unknown(dialect=NAME, kind=kinds[0] if kinds else "", value=raw, at=at)
     return part
+
+
+def _alone(raw: dict[str, Json], at: Path, *, keep: bool) -> Part | None:
+    """The commonest parts, beside which nothing stands; None = to be looked at more closely."""
+    if isinstance(text := raw.get("text"), str):
+        extras = Wire(NO_EXTRAS, raw) if keep else NO_EXTRAS
+        return Text(text=text, extras=extras, at=(*at, "text") if at else ())
+    if "functionCall" in raw:
+        return _call(raw, raw, at, keep=keep)
+    if "functionResponse" in raw:
+        return _result(raw, raw, at, keep=keep)
+    return None
+
+
+def _left(fields: dict[str, Json], known: frozenset[str]) -> dict[str, Json]:
+    """The fields that are not among `known`: mostly none, which is quick to see."""
+    return {} if fields.keys() <= known else without(fields, known)
 
 
 def _extras(rest: dict[str, Json], raw: Json, *, keep: bool) -> Extras:
@@ -148,8 +168,7 @@ def _call(fields: dict[str, Json], raw: Json, at: Path, *, keep: bool) -> ToolCa
         or not (args is None or isinstance(args, dict))
     ):
         return None
-    rest = without(fields, ("functionCall", "thought", "thoughtSignature"))
-    inner = without(body, ("name", "args", "id"))
+    rest, inner = _left(fields, _CALL_KEYS), _left(body, _CALL_BODY_KEYS)
     if inner:
         rest["functionCall"] = inner
     return ToolCall(
@@ -175,18 +194,16 @@ def _result(fields: dict[str, Json], raw: Json, at: Path, *, keep: bool) -> Tool
     ):
         return None
     value = body.get("response")
-    rest = without(fields, ("functionResponse", "thought"))
-    inner = without(body, ("name", "id", "response", "parts"))
+    rest, inner = _left(fields, _RESULT_KEYS), _left(body, _RESULT_BODY_KEYS)
     if inner:
         rest["functionResponse"] = inner
     text = result_text(value)
-    parts: list[Part] = [Text(text=text)] if text else []
-    parts += (read_part(item) for item in media)
+    told = (Text(text=text),) if text else ()
     return ToolResult(
         call_id=call_id,
-        parts=tuple(parts),
+        parts=(*told, *[read_part(item) for item in media]) if media else told,
         name=name,
-        error=True if isinstance(value, dict) and list(value) == ["error"] else None,
+        error=True if isinstance(value, dict) and len(value) == 1 and "error" in value else None,
         value=value,
         extras=_extras(rest, raw, keep=keep),
         at=at,
@@ -222,12 +239,10 @@ def read_parts(raw: Json, at: Path) -> tuple[Part, ...]:
         return (Text(text=raw, at=at),)
     if not isinstance(raw, list):
         raise ClientWireError(pointer(at), "parts must be a list of objects")
-    parts: list[Part] = []
     for place, item in enumerate(raw):
         if not isinstance(item, dict):
             raise ClientWireError(pointer((*at, place)), "a part must be an object")
-        parts.append(read_part(item, (*at, place)))
-    return tuple(parts)
+    return tuple([read_part(item, (*at, place)) for place, item in enumerate(raw)])
 
 
 def read_content(raw: Json, at: Path) -> Message:
@@ -240,7 +255,7 @@ def read_content(raw: Json, at: Path) -> Message:
     return Message(
         role=ROLES.get(role, "user") if isinstance(role, str) else "user",
         parts=read_parts(raw.get("parts"), (*at, "parts")),
-        extras=Wire(NO_EXTRAS if raw.keys() <= _CONTENT else without(raw, _CONTENT), raw),
+        extras=Wire(_left(raw, _CONTENT), raw),
         at=at,
     )
 
@@ -251,7 +266,7 @@ def read_contents(raw: Json, at: Path) -> tuple[Message, ...]:
         return (read_content(raw, at),)
     if not isinstance(raw, list):
         raise ClientWireError(pointer(at), "contents must be a list")
-    return tuple(read_content(item, (*at, place)) for place, item in enumerate(raw))
+    return tuple([read_content(item, (*at, place)) for place, item in enumerate(raw)])
 
 
 def read_instructions(raw: Json, at: Path) -> tuple[Part, ...]:

@@ -322,6 +322,8 @@ def _place_extras(
 ) -> None:
     """Puts every extra key where it belongs: into the request, around it, or among the losses."""
     if not composer.own:
+        if request.verbosity is not None:
+            composer.lose("verbosity")
         if request.previous_response_id is not None:
             composer.lose("previous_response_id", ("previous_response_id",))
         for key in telling(request.extras):

@@ -12,6 +12,7 @@ from functools import partial
 from llmitm.dialects.contract import Dialect, Reply, StreamEncoder
 from llmitm.dialects.ollama_chat.encoder import LineEncoder
 from llmitm.dialects.ollama_chat.faults import encode_error
+from llmitm.dialects.ollama_chat.models import extend_models, read_models
 from llmitm.dialects.ollama_chat.patch import patch_request
 from llmitm.dialects.ollama_chat.request import decode_request, encode_request
 from llmitm.dialects.ollama_chat.response import encode_response
@@ -34,6 +35,8 @@ def _dialect(name: str) -> Dialect:
         stream_encoder=encoder,
         encode_error=encode_error,
         telling=TELLING,
+        read_models=read_models,
+        extend_models=extend_models,
     )
 
 

@@ -37,8 +37,11 @@ from llmitm.dialects.ollama_chat.response import (
     head,
     model_name,
     tell_finish,
+    tell_usage,
+    unshown,
 )
 from llmitm.dialects.ollama_chat.tables import GENERATE_NAME, NAME
+from llmitm.dialects.telling import tell_late
 
 
 @dataclass(slots=True)
@@ -71,7 +74,8 @@ class LineEncoder:
         pieces: list[bytes] = []
         for event in events:
             if self._done:
-                break
+                tell_late(event, NAME, self.losses)
+                continue
             if isinstance(event, PartDelta) and not event.choice:
                 pieces.append(self._delta(event))
             else:
@@ -159,6 +163,8 @@ class LineEncoder:
         if isinstance(part, ToolCall):
             self._calls[index] = _Call(part)
             return []
+        if unshown(part, self._parts):
+            return []
         if isinstance(part, Text | Reasoning | Refusal | Media | Unknown):
             fields = self._parts.fields((part,))
             said = fields.text or fields.thinking or fields.images or fields.calls
@@ -207,6 +213,7 @@ class LineEncoder:
         pieces = [piece for index in sorted(self._calls) for piece in self._finish_call(index)]
         self._done = True
         tell_finish(self._finish, self._parts)
+        tell_usage(self._usage, self._parts)
         own = self._parts.own and self._finish is not None
         body: Wire = {**self._head, **content(Fields(), self._target)}
         body |= ending(self._finish, self._usage, own)

@@ -83,7 +83,9 @@ class PartEncoder:
             self.lose("message.name", message.at, say=message.name)
         extras = self.extras(message.extras, message.at)
         results = [part for part in message.parts if isinstance(part, ToolResult)]
-        rest = tuple(part for part in message.parts if not isinstance(part, ToolResult))
+        rest = message.parts
+        if results:
+            rest = tuple([part for part in rest if not isinstance(part, ToolResult)])
         written: list[Json] = [self._result(part) for part in results]
         if self.own and len(written) == 1 and isinstance(written[0], dict):
             written = [{**written[0], **extras}]
@@ -94,7 +96,8 @@ class PartEncoder:
             if role == "tool":
                 role = "user"
             fields = self.fields(rest)
-            made = fields.put({"role": role}, "" if self.own else "\n")
+            # A message of this protocol holds one text; where it has more, some were joined to it.
+            made = fields.put({"role": role}, "" if self.own and role == "assistant" else "\n")
             # Without its results, a message may have nothing more to say.
             if len(made) > 2 or made["content"] or not results:
                 written.append({**made, **extras})
@@ -143,7 +146,8 @@ class PartEncoder:
             self.lose("part.logprobs", part.at)
         if part.signature is not None:
             self.lose("part.reasoning.signature", part.at)
-        self.extras(part.extras, part.at[:-1])
+        if part.extras:
+            self.extras(part.extras, part.at[:-1])
         if part.text:
             fields.text.append(part.text)
 

@@ -205,6 +205,8 @@ def _foreign_extras(request: Request, encoder: PartEncoder) -> Wire:
         encoder.lose("sampling.n")
     if request.parallel_tool_calls is False:
         encoder.lose("parallel_tool_calls")
+    if request.verbosity is not None:
+        encoder.lose("verbosity")
     if request.previous_response_id is not None:
         encoder.lose("previous_response_id")
     if request.response_format is not None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from llmitm.canon.events import Finish, Opaque, Usage
-from llmitm.canon.parts import Part, Reasoning, Text
+from llmitm.canon.parts import Media, Part, Reasoning, Text
 from llmitm.canon.response import Choice, Response
 from llmitm.canon.values import Extras, Json, Loss
 from llmitm.dialects.contract import Encoded, Reply
@@ -51,6 +51,7 @@ def encode_response(response: Response, reply: Reply, *, target: str) -> Encoded
     if choice.finish is not None or response.ended or not own:
         body |= ending(choice.finish, response.usage, own)
         tell_finish(choice.finish, encoder)
+        tell_usage(response.usage, encoder)
     else:
         body["done"] = False
     return Encoded(dump({**body, **encoder.extras(response.end_extras)}), tuple(losses))
@@ -65,12 +66,25 @@ def answer_parts(parts: Sequence[Part], encoder: PartEncoder) -> list[Part]:
     """What of an answer's parts can be said; a call whose arguments broke off says `{}`."""
     kept: list[Part] = []
     for part in parts:
+        if unshown(part, encoder):
+            continue
         if isinstance(part, Reasoning) and not part.text and not part.signature:
             if part.encrypted is not None:
                 encoder.lose("part.reasoning.signature", say=f"made by {part.dialect}")
             continue
         kept.append(part)
     return kept
+
+
+def unshown(part: Part, encoder: PartEncoder) -> bool:
+    """Whether this is an image of another protocol's answer, which is noted as lost.
+
+    The API answers with none, and its Python client gives up an answer that holds one.
+    """
+    if encoder.own or not (isinstance(part, Media) and part.kind == "image"):
+        return False
+    encoder.lose("part.image", say="not in an answer")
+    return True
 
 
 def logprobs(parts: Sequence[Part], own: bool) -> Wire:
@@ -144,3 +158,16 @@ def tell_finish(finish: Finish | None, encoder: PartEncoder) -> None:
     if finish.stop_sequence is not None:
         encoder.lose("finish.stop_sequence", say=finish.stop_sequence)
     encoder.extras(finish.extras)
+
+
+def tell_usage(usage: Usage | None, encoder: PartEncoder) -> None:
+    """Notes the counts that have no field here, which knows the prompt's and the answer's alone."""
+    if usage is None or encoder.own:
+        return
+    for count, say in (
+        (usage.cache_read_tokens, "tokens read from the cache"),
+        (usage.cache_write_tokens, "tokens written to the cache"),
+        (usage.reasoning_tokens, "reasoning tokens"),
+    ):
+        if count:
+            encoder.lose("usage", say=say)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmitm.dialects.contract import Dialect
 from llmitm.dialects.openai_chat.encoder import ChatStreamEncoder
 from llmitm.dialects.openai_chat.faults import encode_error
+from llmitm.dialects.openai_chat.models import encode_model, extend_models, read_models
 from llmitm.dialects.openai_chat.patch import patch_request
 from llmitm.dialects.openai_chat.request import decode_request, encode_request
 from llmitm.dialects.openai_chat.response import decode_response, encode_response
@@ -24,4 +25,7 @@ DIALECT = Dialect(
     stream_encoder=ChatStreamEncoder,
     encode_error=encode_error,
     telling=TELLING,
+    read_models=read_models,
+    extend_models=extend_models,
+    encode_model=encode_model,
 )

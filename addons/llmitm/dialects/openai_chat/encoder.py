@@ -46,6 +46,7 @@ from llmitm.dialects.openai_chat.messages_out import encode_call
 from llmitm.dialects.openai_chat.parts import Wire, encode_media
 from llmitm.dialects.openai_chat.tables import NAME, REASONING_FIELDS
 from llmitm.dialects.openai_chat.wire import dump
+from llmitm.dialects.telling import tell_late
 
 _HEARTBEAT = b": keepalive\n\n"
 _DONE = b"data: [DONE]\n\n"
@@ -80,7 +81,8 @@ class ChatStreamEncoder:
         """The bytes for these events."""
         for event in events:
             if self._ended:
-                break
+                tell_late(event, NAME, self.losses)
+                continue
             if isinstance(event, PartDelta):
                 self._delta(event)
             else:

@@ -14,8 +14,8 @@ from pydantic_core import to_json
 
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.request import Message, Role
-from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path, pointer
-from llmitm.dialects.openai_chat.parts import Wire, as_object, decode_part, rest_of
+from llmitm.canon.values import NO_EXTRAS, Json, Path, pointer
+from llmitm.dialects.openai_chat.parts import Wire, decode_part, rest_of
 from llmitm.dialects.openai_chat.tables import NAME, REASONING_FIELDS
 from llmitm.errors import ClientWireError
 
@@ -31,7 +31,8 @@ def decode_message(value: Json, at: Path) -> Message:
         raise ClientWireError(pointer((*at, "role")), "must be a string")
     if role in ("tool", "function"):
         return _decode_result(value, role, at)
-    rest: Wire = {key: item for key, item in value.items() if key != "role"}
+    rest: Wire = dict(value)
+    del rest["role"]
     known: Role = "user"
     if role in _ROLES:
         known = cast("Role", role)
@@ -41,6 +42,8 @@ def decode_message(value: Json, at: Path) -> Message:
     if role == "assistant":
         parts += take_reasoning(rest, at)
     parts += _take_content(rest, at)
+    if not rest:
+        return Message(role=known, parts=tuple(parts), at=at)
     if isinstance(refusal := rest.get("refusal"), str):
         del rest["refusal"]
         parts.append(Refusal(text=refusal, at=(*at, "refusal")))
@@ -128,8 +131,8 @@ def proofs(details: list[Json]) -> tuple[str | None, str | None]:
     for item in details:
         if isinstance(item, dict):
             for key in ("signature", "data"):
-                if isinstance(value := item.get(key), str):
-                    found.setdefault(key, value)
+                if isinstance(value := item.get(key), str) and not found.get(key):
+                    found[key] = value
     return found.get("signature"), found.get("data")
 
 
@@ -156,8 +159,8 @@ def take_calls(rest: Wire, at: Path = ()) -> list[Part]:
     if isinstance(calls, list) and calls:
         del rest["tool_calls"]
         parts += [decode_call(call, (*at, "tool_calls", place)) for place, call in enumerate(calls)]
-    legacy = as_object(rest.get("function_call"))
-    if legacy is not None and legacy.get("name") and isinstance(legacy["name"], str):
+    legacy = rest.get("function_call")
+    if isinstance(legacy, dict) and legacy.get("name") and isinstance(legacy["name"], str):
         del rest["function_call"]
         call = decode_call({"type": "function_call", "function": legacy}, (*at, "function_call"))
         parts.append(call)
@@ -170,29 +173,38 @@ def decode_call(value: Json, at: Path = ()) -> ToolCall | Unknown:
     extras hold the rest of the object, and of its `function` under that key; arguments that are
     not a string stay there too.
     """
-    wire = as_object(value)
-    kind = wire.get("type") if wire else None
-    key = "custom" if kind == "custom" else "function"
-    inner = as_object(wire.get(key)) if wire else None
-    if wire is None or inner is None:
+    extras: Wire = dict(value) if isinstance(value, dict) else {}
+    kind = extras.get("type")
+    key, field = ("custom", "input") if kind == "custom" else ("function", "arguments")
+    function = extras.pop(key, None)
+    if not isinstance(function, dict):
         return Unknown(dialect=NAME, kind=kind if isinstance(kind, str) else "", value=value, at=at)
-    name, call_id = inner.get("name"), wire.get("id")
-    field = "input" if key == "custom" else "arguments"
-    given = inner.get(field)
-    read = [k for k, v in (("name", name), (field, given)) if isinstance(v, str)]
-    inner_rest = rest_of(inner, *read)
-    outer = [key, *(["type"] if kind in ("function", "custom") else [])]
-    extras: Wire = dict(rest_of(wire, *outer, *(["id"] if isinstance(call_id, str) else [])))
-    if inner_rest:
-        extras[key] = dict(inner_rest)
+    inner: Wire = dict(function)
+    name, given = taken_text(inner, "name"), inner.get(field)
+    if isinstance(given, str):
+        del inner[field]
+    call_id = taken_text(extras, "id")
+    if kind == key:
+        del extras["type"]
+    if inner:
+        extras[key] = inner
     return ToolCall(
-        id=call_id if isinstance(call_id, str) else "",
-        name=name if isinstance(name, str) else "",
+        id=call_id,
+        name=name,
         arguments=given if isinstance(given, str) else arguments_text(given),
-        kind="custom" if key == "custom" else "function",
+        kind=key,
         extras=extras or NO_EXTRAS,
         at=at,
     )
+
+
+def taken_text(rest: Wire, key: str) -> str:
+    """The string under `key`, which leaves `rest`; empty, and left there, if it is none."""
+    value = rest.get(key)
+    if isinstance(value, str):
+        del rest[key]
+        return value
+    return ""
 
 
 def arguments_text(value: Json) -> str:
@@ -203,26 +215,17 @@ def arguments_text(value: Json) -> str:
 
 
 def _decode_result(value: Wire, role: str, at: Path) -> Message:
-    rest: Wire = {key: item for key, item in value.items() if key != "role"}
-    if role != "tool":
-        rest["role"] = role
-    parts = _take_content(rest, at)
-    call_id, name = rest.get("tool_call_id"), rest.get("name")
-    if isinstance(call_id, str):
-        del rest["tool_call_id"]
+    rest: Wire = dict(value)
+    if role == "tool":
+        del rest["role"]
+    parts = tuple(_take_content(rest, at))
+    call_id, name = taken_text(rest, "tool_call_id"), rest.get("name")
     if isinstance(name, str):
         del rest["name"]
     result = ToolResult(
-        call_id=call_id if isinstance(call_id, str) else "",
-        parts=tuple(parts),
-        name=name if isinstance(name, str) else None,
-        at=at,
+        call_id=call_id, parts=parts, name=name if isinstance(name, str) else None, at=at
     )
-    return Message(role="tool", parts=(result,), extras=_or_none(rest), at=at)
-
-
-def _or_none(rest: Wire) -> Extras:
-    return rest or NO_EXTRAS
+    return Message(role="tool", parts=(result,), extras=rest or NO_EXTRAS, at=at)
 
 
 def json_text(value: Json) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.request import Message, Role
@@ -17,10 +18,12 @@ from llmitm.canon.turns import text_of
 from llmitm.canon.values import Extras, Facts, Json, Loss, Path, pointer
 from llmitm.dialects.openai_chat.messages import arguments_text, details_text
 from llmitm.dialects.openai_chat.parts import Wire, encode_media, encode_thinking
+from llmitm.dialects.openai_chat.pieces import join_details
 from llmitm.dialects.openai_chat.tables import NAME
 from llmitm.dialects.telling import telling
 
 _JOINTS = {"assistant": "", "tool": "\n"}
+_CALL_KEYS = {"function": ("function", "arguments"), "custom": ("custom", "input")}
 _BESIDE = frozenset({"content", "reasoning_content", "reasoning", "reasoning_details"})
 
 
@@ -44,9 +47,7 @@ class MessageEncoder:
         """All messages; neighbouring assistant messages of another protocol become one."""
         wires: list[Json] = []
         for message in messages if self._own else _join_assistants(messages):
-            if message.role != "tool" and not any(
-                isinstance(part, ToolResult) for part in message.parts
-            ):
+            if self._media and not _holds_results(message):
                 wires += self.flush()
             wires += self.encode(message)
         return wires + self.flush()
@@ -62,17 +63,19 @@ class MessageEncoder:
     def encode(self, message: Message) -> list[Json]:
         """The wire messages of one message: tool results first, then the rest."""
         results = [part for part in message.parts if isinstance(part, ToolResult)]
-        others = tuple(part for part in message.parts if not isinstance(part, ToolResult))
+        others = message.parts
+        if results:
+            others = tuple([part for part in others if not isinstance(part, ToolResult)])
         extras: Extras = message.extras
         if not self._own:
-            self._lose_extras(message.extras, message.at)
+            self._lose_extras(extras, message.at)
             extras = {}
         wires: list[Json] = []
         for result in results:
             wires.append(self._result(result, extras))
             extras = {}
         if others or not results:
-            main = self._main(replace(message, parts=others), extras)
+            main = self._main(message, others, extras)
             if main is not None:
                 wires += [*self.flush(), main] if results else [main]
         return wires
@@ -82,16 +85,19 @@ class MessageEncoder:
         self.losses.append(Loss(feature, pointer(at), NAME, how, say))
 
     def _lose_extras(self, extras: Extras, at: Path) -> None:
-        for key in telling(extras):
-            self._lose("field", (*at, key))
+        if extras:
+            for key in telling(extras):
+                self._lose("field", (*at, key))
 
-    def _main(self, message: Message, extras: Extras) -> Wire | None:
+    def _main(self, message: Message, parts: tuple[Part, ...], extras: Extras) -> Wire | None:
         role = self._role(message.role)
         wire: Wire = {"role": role, "content": None}
         content: list[Json] = []
         calls: list[Json] = []
-        for part in message.parts:
+        for part in parts:
             match part:
+                case Text():
+                    content.append(self._text(part))
                 case ToolCall():
                     self._call(part, wire, calls)
                 case Reasoning() if part.extras.get("type") != "thinking":
@@ -105,7 +111,7 @@ class MessageEncoder:
                 case _:
                     content += self._content(part)
         if content:
-            wire["content"] = self._shape(content, message.parts, role)
+            wire["content"] = self._shape(content, parts, role)
         if calls:
             wire["tool_calls"] = calls
         if message.name is not None:
@@ -170,9 +176,11 @@ class MessageEncoder:
         if part.dialect == NAME:
             details = part.extras.get("reasoning_details")
             if isinstance(details, list):
-                fresh = details_text(details) in (part.text, "")
+                # What stands in a request of another protocol was remembered: it is as it came.
+                fresh = not self._own or details_text(details) in (part.text, "")
                 if fresh or not part.at:
-                    wire["reasoning_details"] = [*_listed(wire, "reasoning_details"), *details]
+                    before = _listed(wire, "reasoning_details")
+                    wire["reasoning_details"] = join_details(before, details)
                 if part.at and part.at[-1] == "reasoning_details" and fresh:
                     return
         elif part.signature is not None or part.encrypted is not None:
@@ -190,23 +198,23 @@ class MessageEncoder:
             rest = inner if isinstance(inner, dict) else {}
             wire["function_call"] = {"name": part.name, "arguments": part.arguments, **rest}
             return
+        if self._own:
+            calls.append(encode_call(part))
+            return
         call_id = part.id
-        if not call_id and not self._own:
+        if not call_id:
             self._made += 1
             call_id = f"call_{self._made}"
             self._open.append((part.name, call_id))
-        if not self._own:
-            self._lose_extras(part.extras, part.at)
-            if part.signature is not None:
-                self._lose("part.reasoning.signature", part.at)
-        arguments = part.arguments or ("" if self._own or part.kind == "custom" else "{}")
-        call = encode_call(
-            replace(part, id=call_id, arguments=arguments, extras=self._kept(part.extras))
-        )
-        calls.append(call)
+        self._lose_extras(part.extras, part.at)
+        if part.signature is not None:
+            self._lose("part.reasoning.signature", part.at)
+        arguments = part.arguments or ("" if part.kind == "custom" else "{}")
+        key, field = _CALL_KEYS[part.kind]
+        call: Wire = {"type": key, key: {"name": part.name, field: arguments}}
+        calls.append({"id": call_id, **call})
 
     def _result(self, part: ToolResult, extras: Extras) -> Wire:
-        texts = [item for item in part.parts if not isinstance(item, Media)]
         media = [item for item in part.parts if isinstance(item, Media)]
         wire: Wire = {"role": "tool"}
         call_id = part.call_id or ("" if self._own else self._match(part.name))
@@ -218,10 +226,11 @@ class MessageEncoder:
             self._lose("tool_result.error", part.at)
         if not self._own:
             self._lose_extras(part.extras, part.at)
-        content = [item for text in texts for item in self._content(text)]
-        if self._own:
-            content = [item for one in part.parts for item in self._content(one)]
-        elif media:
+        content: list[Json] = []
+        for item in part.parts:
+            if self._own or not isinstance(item, Media):
+                content += self._content(item)
+        if media and not self._own:
             self._lose("tool_result.media", part.at, "in a user message after it", adapted=True)
             for item in media:
                 self._media += self._content(item)
@@ -244,7 +253,7 @@ class MessageEncoder:
 
 def encode_call(part: ToolCall) -> Wire:
     """One element of `tool_calls`; its extras are taken for this protocol's own."""
-    key, field = ("custom", "input") if part.kind == "custom" else ("function", "arguments")
+    key, field = _CALL_KEYS[part.kind]
     extras: Wire = dict(part.extras)
     kept = extras.pop(key, None)
     inner: Wire = dict(kept) if isinstance(kept, dict) else {}
@@ -271,11 +280,20 @@ def _listed(wire: Wire, key: str) -> list[Json]:
 
 def _join_assistants(messages: Iterable[Message]) -> list[Message]:
     joined: list[Message] = []
-    for message in messages:
-        last = joined[-1] if joined else None
-        if last is not None and last.role == message.role == "assistant":
-            merged = {**last.extras, **message.extras}
-            joined[-1] = replace(last, parts=last.parts + message.parts, extras=merged)
-        else:
-            joined.append(message)
+    for role, run in groupby(messages, attrgetter("role")):
+        first, *more = run
+        if role != "assistant" or not more:
+            joined += (first, *more)
+            continue
+        parts, extras = list(first.parts), dict(first.extras)
+        for message in more:
+            parts += message.parts
+            extras |= message.extras
+        joined.append(
+            Message(role=role, parts=tuple(parts), name=first.name, extras=extras, at=first.at)
+        )
     return joined
+
+
+def _holds_results(message: Message) -> bool:
+    return message.role == "tool" or any(isinstance(part, ToolResult) for part in message.parts)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from pydantic_core import from_json
+
 from llmitm.canon.parts import Text
 from llmitm.canon.request import Request, Sampling, Tool, ToolChoice
 from llmitm.canon.values import NO_EXTRAS, Facts, Json, Loss, pointer
 from llmitm.dialects.contract import Encoded
+from llmitm.dialects.json_text import dump
 from llmitm.dialects.limits import fit
 from llmitm.dialects.openai_chat.messages import decode_message
 from llmitm.dialects.openai_chat.messages_out import MessageEncoder
@@ -35,7 +38,6 @@ from llmitm.dialects.openai_chat.tools import (
     encode_tool_choice,
     take_reasoning_config,
 )
-from llmitm.dialects.splicing import print_json
 from llmitm.dialects.telling import telling, tells
 from llmitm.errors import ClientWireError
 
@@ -52,7 +54,7 @@ def decode_request(body: bytes) -> Request:
     listed = rest.pop("messages", None)
     if not isinstance(listed, list):
         raise ClientWireError("/messages", "must be an array")
-    messages = tuple(decode_message(item, ("messages", place)) for place, item in enumerate(listed))
+    messages = tuple([decode_message(item, ("messages", at)) for at, item in enumerate(listed)])
     model = rest.get("model")
     if isinstance(model, str):
         del rest["model"]
@@ -67,6 +69,9 @@ def decode_request(body: bytes) -> Request:
     parallel = rest.get("parallel_tool_calls")
     if isinstance(parallel, bool):
         del rest["parallel_tool_calls"]
+    verbosity = rest.get("verbosity")
+    if isinstance(verbosity, str):
+        del rest["verbosity"]
     form = decode_response_format(rest.get("response_format"))
     if form is not None:
         del rest["response_format"]
@@ -80,6 +85,7 @@ def decode_request(body: bytes) -> Request:
         sampling=_take_sampling(rest),
         reasoning=take_reasoning_config(rest),
         response_format=form,
+        verbosity=verbosity if isinstance(verbosity, str) else None,
         stream=stream is True,
         stream_usage=_take_stream_usage(rest),
         extras=rest or NO_EXTRAS,
@@ -88,8 +94,9 @@ def decode_request(body: bytes) -> Request:
 
 def load_object(body: bytes) -> Wire:
     """The JSON object in `body`; ClientWireError if it is none."""
+    text = body.removeprefix(b"\xef\xbb\xbf")
     try:
-        value: Any = json.loads(body.removeprefix(b"\xef\xbb\xbf").decode())
+        value: Any = _parsed(text)
     except UnicodeDecodeError as error:
         raise ClientWireError("", "the body is not UTF-8") from error
     except RecursionError as error:
@@ -99,6 +106,14 @@ def load_object(body: bytes) -> Wire:
     if not isinstance(value, dict):
         raise ClientWireError("", "the body must be an object")
     return cast("Wire", value)
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return from_json(text)
+    except ValueError:
+        # Reads what the quick parser does not, lone surrogates and deep nesting, or says why not.
+        return json.loads(text.decode())
 
 
 def _take_tools(rest: Wire) -> tuple[Tool, ...]:
@@ -168,7 +183,8 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     """The body for a provider with these facts, and what it could not carry.
 
     facts: name of the output limit, role of instructions, field of reasoning text, whether
-    `stream_options.include_usage` is understood. The same request gives the same bytes.
+    `stream_options.include_usage` is understood, whether `verbosity` is (`extras`).
+    The same request gives the same bytes.
     Source: OpenAI API reference, Chat.
     """
     losses: list[Loss] = []
@@ -195,6 +211,7 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
         wire |= encode_reasoning_config(request.reasoning, request.dialect, facts, losses)
     if request.response_format is not None:
         wire["response_format"] = encode_response_format(request.response_format, request.dialect)
+    wire |= _verbosity(request, facts, losses)
     if request.stream:
         wire["stream"] = True
     extras = dict(request.extras) if own else _foreign_extras(request, losses)
@@ -204,7 +221,16 @@ def encode_request(request: Request, facts: Facts) -> Encoded:
     wire |= {key: value for key, value in extras.items() if key not in wire}
     if request.previous_response_id is not None:
         losses.append(Loss("previous_response_id", "/previous_response_id", NAME))
-    return Encoded(print_json(wire).encode(), tuple(losses))
+    return Encoded(dump(wire), tuple(losses))
+
+
+def _verbosity(request: Request, facts: Facts, losses: list[Loss]) -> Wire:
+    if request.verbosity is None:
+        return {}
+    if facts.extras.get("verbosity") is False:
+        losses.append(Loss("verbosity", "", NAME, say="the provider refuses it"))
+        return {}
+    return {"verbosity": request.verbosity}
 
 
 def _stream_options(request: Request, given: Json, facts: Facts) -> Json:

@@ -220,7 +220,8 @@ def encode_response(response: Response, reply: Reply) -> Encoded:
         alone = response.opaque[0]
         if alone.dialect == NAME:
             return Encoded(dump(alone.value))
-    losses += [Loss("event.unknown", "", NAME, say=item.event) for item in response.opaque]
+    told = dict.fromkeys(item.event for item in response.opaque)
+    losses += [Loss("event.unknown", "", NAME, say=event) for event in told]
     created = response.created_s
     ident, model = response.id or reply.id, model_name(response.model, reply, own)
     body: Wire = {"id": ident} if own else {"id": answer_id(ident, reply)}

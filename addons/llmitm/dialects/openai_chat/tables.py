@@ -84,6 +84,7 @@ SCALARS: Mapping[str, Path] = MappingProxyType(
         "stream": ("stream",),
         "stream_usage": ("stream_options", "include_usage"),
         "parallel_tool_calls": ("parallel_tool_calls",),
+        "verbosity": ("verbosity",),
         "sampling.stop": ("stop",),
         "sampling.logprobs": ("logprobs",),
         **{f"sampling.{name}": (key,) for name, (key, _) in NUMBERS.items()},

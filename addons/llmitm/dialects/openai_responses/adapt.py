@@ -56,14 +56,25 @@ def encode_foreign_settings(request: Request, facts: Facts, wire: Wire, losses: 
                 include.append(ENCRYPTED_INCLUDE)
     if include:
         wire["include"] = include
-    if request.response_format is not None:
-        form = request.response_format
-        losses.extend(Loss("field", f"/{key}", NAME) for key in telling(form.extras))
-        wire["text"] = {"format": encode_format(form, own=False)}
+    text = _text(request, losses)
+    if text:
+        wire["text"] = text
     if request.previous_response_id is not None:
         losses.append(Loss("previous_response_id", "", NAME))
     _extras(request, wire, losses)
     wire.setdefault("store", False)
+
+
+def _text(request: Request, losses: list[Loss]) -> Wire:
+    """`text`: the form of the answer and how long it is to be."""
+    text: Wire = {}
+    if request.response_format is not None:
+        form = request.response_format
+        losses.extend(Loss("field", f"/{key}", NAME) for key in telling(form.extras))
+        text["format"] = encode_format(form, own=False)
+    if request.verbosity is not None:
+        text["verbosity"] = request.verbosity
+    return text
 
 
 def encode_tools(tools: Iterable[Tool], losses: list[Loss]) -> list[Json]:
@@ -168,10 +179,6 @@ def _extras(request: Request, wire: Wire, losses: list[Loss]) -> None:
         if not tells(key, value):
             continue
         match key, value:
-            case "verbosity", str() if chat:
-                text = wire.get("text")
-                wire["text"] = {**(text if isinstance(text, dict) else {}), "verbosity": value}
-                continue
             case "metadata", {"user_id": str(user), **rest} if not chat:
                 # Identifiers are at most 64 characters long here.
                 if len(user) <= 64:

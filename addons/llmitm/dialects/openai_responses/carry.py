@@ -7,7 +7,6 @@ Source: OpenAI API reference, Responses, input items; guide "Function calling".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -44,8 +43,9 @@ class Carrier:
 
     def lose_extras(self, extras: Extras, at: Path) -> None:
         """Reports every key that says something."""
-        for key in telling(extras):
-            self.lose("field", (*at, key))
+        if extras:
+            for key in telling(extras):
+                self.lose("field", (*at, key))
 
     def items(self, message: Message) -> list[Json]:
         """The items of one message."""
@@ -55,26 +55,24 @@ class Carrier:
         role = "user" if message.role == "tool" else message.role
         items: list[Json] = []
         run: list[Wire] = []
-
-        def flush() -> None:
-            if run:
-                items.append({"role": role, "content": _short(run)})
-                run.clear()
-
         for part in message.parts:
             if isinstance(part, ToolCall | ToolResult | Reasoning):
                 made = self._item(part)
-                if made is not None:
-                    flush()
-                    items.append(made)
+                if made is None:
+                    continue
             elif isinstance(part, Unknown) and part.dialect == NAME:
-                flush()
-                items.append(part.value)
+                made = part.value
             else:
                 content = self._content(part, role)
                 if content is not None:
                     run.append(content)
-        flush()
+                continue
+            if run:
+                items.append({"role": role, "content": _short(run)})
+                run = []
+            items.append(made)
+        if run:
+            items.append({"role": role, "content": _short(run)})
         return items
 
     def _item(self, part: ToolCall | ToolResult | Reasoning) -> Json:
@@ -101,8 +99,9 @@ class Carrier:
             self._waiting.append((part.name, call_id))
         self._kinds[call_id] = part.kind
         arguments = part.arguments or ("{}" if part.kind == "function" else "")
-        head: Wire = {"type": CALL_TYPES[part.kind], "call_id": call_id, "name": part.name}
-        return {**head, CALL_FIELDS[part.kind]: arguments}
+        wire: Wire = {"type": CALL_TYPES[part.kind], "call_id": call_id, "name": part.name}
+        wire[CALL_FIELDS[part.kind]] = arguments
+        return wire
 
     def _result(self, part: ToolResult) -> Json:
         if part.error:
@@ -181,10 +180,8 @@ class Carrier:
         return encode_media(replace(part, detail=detail, name=name, mime=mime))
 
 
-def _short(parts: Iterable[Wire]) -> Json:
+def _short(parts: list[Wire]) -> Json:
     """A string where one text says it all, as every server of this protocol reads it."""
-    match listed := list[Json](parts):
-        case [{"type": "input_text" | "output_text", "text": str(text)}]:
-            return text
-        case _:
-            return listed
+    if len(parts) == 1 and parts[0].get("type") in ("input_text", "output_text"):
+        return parts[0]["text"]
+    return [*parts]

@@ -38,7 +38,7 @@ def decode_input(rest: Wire) -> tuple[Message, ...]:
         return (Message(role="user", parts=(Text(text=given, at=at),), at=at),)
     if not isinstance(given, list):
         raise ClientWireError("/input", "must be a string or a list of items")
-    return tuple(_decode_item(item, ("input", place)) for place, item in enumerate(given))
+    return tuple([_decode_item(item, ("input", place)) for place, item in enumerate(given)])
 
 
 def _decode_item(item: Json, at: Path) -> Message:
@@ -47,8 +47,10 @@ def _decode_item(item: Json, at: Path) -> Message:
     kind = string_in(item, "type")
     role: Role = "assistant"
     part: Part | None = None
-    if kind in ("message", "") and string_in(item, "role") in ROLES and _has_content(item):
-        return _decode_message(item, at)
+    if kind in ("message", "") and string_in(item, "role") in ROLES:
+        content = item.get("content")
+        if isinstance(content, str | list):
+            return _decode_message(item, content, at)
     if kind == "reasoning":
         part = decode_reasoning(item, at)
     elif kind in CALL_ITEMS:
@@ -62,10 +64,6 @@ def _decode_item(item: Json, at: Path) -> Message:
     return Message(role=role, parts=(part,), at=at)
 
 
-def _has_content(item: Wire) -> bool:
-    return isinstance(item.get("content"), str | list)
-
-
 def _unknown_role(item: Wire, kind: str) -> Role:
     said = string_in(item, "role")
     if said in ROLES:
@@ -75,16 +73,17 @@ def _unknown_role(item: Wire, kind: str) -> Role:
     return "assistant" if kind else "user"
 
 
-def _decode_message(item: Wire, at: Path) -> Message:
+def _decode_message(item: Wire, content: str | list[Json], at: Path) -> Message:
     role = cast("Role", item["role"])
-    rest: Wire = {key: value for key, value in item.items() if key not in ("role", "content")}
-    content, here = item.get("content"), (*at, "content")
-    parts: tuple[Part, ...] = ()
+    rest: Wire = dict(item)
+    del rest["role"], rest["content"]
+    here = (*at, "content")
+    parts: tuple[Part, ...]
     if isinstance(content, str):
         parts = (Text(text=content, at=here),)
-    elif isinstance(content, list):
+    else:
         parts = tuple(
-            decode_part(value, role, (*here, place)) for place, value in enumerate(content)
+            [decode_part(value, role, (*here, place)) for place, value in enumerate(content)]
         )
     return Message(role=role, parts=parts, extras=extras_of(rest), at=at)
 

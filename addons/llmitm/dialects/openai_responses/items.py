@@ -162,8 +162,10 @@ def encode_reasoning(part: Reasoning) -> Wire:
 def decode_call(item: Wire, at: Path = ()) -> ToolCall | None:
     """A function or custom tool call; None if it lacks what makes it one."""
     kind, field = CALL_ITEMS[cast("str", item["type"])]
-    rest: Wire = {key: value for key, value in item.items() if key != "type"}
-    call_id, name, given = (take_str(rest, key) for key in ("call_id", "name", field))
+    rest: Wire = dict(item)
+    del rest["type"]
+    call_id, name = take_str(rest, "call_id"), take_str(rest, "name")
+    given = take_str(rest, field)
     if call_id is None or name is None or given is None:
         return None
     return ToolCall(
@@ -188,14 +190,15 @@ def encode_call(part: ToolCall) -> Wire:
 
 def decode_result(item: Wire, at: Path) -> ToolResult | None:
     """A tool's output as it stands in `input`; None if it lacks what makes it one."""
-    rest: Wire = {key: value for key, value in item.items() if key != "type"}
+    rest: Wire = dict(item)
+    del rest["type"]
     call_id, output = take_str(rest, "call_id"), rest.pop("output", None)
     here = (*at, "output")
     parts: tuple[Part, ...]
     if isinstance(output, str):
         parts = (Text(text=output, at=here),)
     elif isinstance(output, list):
-        parts = tuple(decode_part(v, "user", (*here, place)) for place, v in enumerate(output))
+        parts = tuple([decode_part(v, "user", (*here, place)) for place, v in enumerate(output)])
     else:
         return None
     if call_id is None:

@@ -10,7 +10,7 @@ from llmitm.canon.events import Usage
 from llmitm.canon.values import Extras, Json, Loss
 from llmitm.dialects.openai_responses.parts import Wire, json_bytes
 from llmitm.dialects.openai_responses.tables import NAME
-from llmitm.dialects.telling import telling
+from llmitm.dialects.telling import AFTER_END, telling
 
 
 def response_skeleton() -> Wire:
@@ -63,6 +63,14 @@ class Output:
         wire["type"] = kind
         self.sequence += 1
         self._events.append((kind, json_bytes(wire)))
+
+    def repeat(self, value: Json) -> None:
+        """An event as it was read, of a further answer that has numbers of its own."""
+        kind = value.get("type") if isinstance(value, dict) else None
+        if isinstance(kind, str):
+            self._events.append((kind, json_bytes(value)))
+        else:
+            self.lose("event.unknown", say=AFTER_END)
 
     def emit_delta(self, kind: str, prefix: bytes, delta: bytes, suffix: bytes) -> None:
         """The common event, put together from what was printed before."""

@@ -87,6 +87,8 @@ def decode_part(value: Json, role: str, at: Path) -> Part:
     if not isinstance(value, dict):
         return unknown(value, at)
     kind = string_in(value, "type")
+    if kind == text_type(role) and len(value) == 2 and isinstance(text := value.get("text"), str):
+        return Text(text=text, at=(*at, "text"))
     rest: Wire = dict(value)
     part: Part | None = None
     if kind in TEXT_PARTS:

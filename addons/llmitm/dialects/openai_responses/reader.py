@@ -3,7 +3,8 @@
 Knows no framing: `EventReader.read` takes the JSON of one event, from an SSE frame or a WebSocket
 message. A message's content parts and each other item become parts, numbered as they come. What
 was told only at an item's end or in the final response is made up for then; what was told twice is
-not repeated. Never raises, never drops: what is not understood is Opaque.
+not repeated. Never raises, never drops: what is not understood is Opaque, and so are the events of
+a further answer in the same body, without a name.
 Source: OpenAI API reference, Responses, streaming events; recorded streams.
 """
 
@@ -35,6 +36,7 @@ from llmitm.dialects.openai_responses.progress import (
 )
 from llmitm.dialects.openai_responses.response import ending_of, start_of, usage_of
 from llmitm.dialects.openai_responses.tables import (
+    BEGINNINGS,
     CALL_FIELDS,
     CALL_ITEMS,
     DONE_FIELDS,
@@ -45,14 +47,18 @@ from llmitm.dialects.openai_responses.tables import (
 
 
 class EventReader:
-    """Reads one answer's events in order."""
+    """Reads one answer's events in order.
 
-    def __init__(self) -> None:
+    one_body: what follows the answer's end is told as Opaque; else it is the next answer of a
+    connection.
+    """
+
+    def __init__(self, *, one_body: bool = False) -> None:
         self._now = Progress()
+        self._one_body = one_body
+        self._over = self._further = False
         self._handlers: dict[str, Callable[[Wire, list[Event]], bool]] = {
-            "response.created": self._created,
-            "response.queued": self._created,
-            "response.in_progress": self._created,
+            **dict.fromkeys(BEGINNINGS, self._created),
             "response.output_item.added": self._item_added,
             "response.output_item.done": self._item_done,
             "response.content_part.added": self._part_added,
@@ -85,6 +91,9 @@ class EventReader:
     def take(self, wire: Wire) -> tuple[Event, ...]:
         """The canon events of one event that was parsed already."""
         kind = wire.get("type")
+        if self._over and (self._further or self._begins(wire)):
+            self._further = True
+            return (Opaque(NAME, "", wire),)
         if kind == "response.output_text.delta":
             quick = self._quick(wire)
             if quick is not None:
@@ -98,6 +107,13 @@ class EventReader:
         if not handler(wire, out):
             return (Opaque(NAME, kind, wire),)
         return tuple(out)
+
+    def _begins(self, wire: Wire) -> bool:
+        """Whether another answer begins here: no protocol has two of them in one body."""
+        response = wire.get("response")
+        if wire.get("type") not in BEGINNINGS or not isinstance(response, dict):
+            return False
+        return response.get("id") != self._now.started
 
     def close(self) -> tuple[Event, ...]:
         """The ends of parts that are still open."""
@@ -316,6 +332,7 @@ class EventReader:
         for place, item in enumerate(output if isinstance(output, list) else ()):
             self._now.finish_item(self._now.place_of(place, item), item, out)
         self._now.end_parts(out)
+        self._over = self._one_body
         usage = usage_of(response.get("usage"))
         if usage is not None:
             out.append(usage)

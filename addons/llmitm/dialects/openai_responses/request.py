@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import assert_never, cast
 
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
-from llmitm.canon.request import Message, Request, Sampling, Tool
+from llmitm.canon.request import Message, Request, ResponseFormat, Sampling, Tool
 from llmitm.canon.values import Facts, Json, Loss, pointer
 from llmitm.dialects.contract import Encoded
 from llmitm.dialects.limits import fit
@@ -84,13 +84,7 @@ def decode_request(body: bytes) -> Request:
     parallel = rest.get("parallel_tool_calls")
     if isinstance(parallel, bool):
         del rest["parallel_tool_calls"]
-    form = None
-    if isinstance(text := rest.get("text"), dict):
-        form = decode_format(text.get("format"))
-        if form is not None:
-            rest["text"] = {key: item for key, item in text.items() if key != "format"}
-            if not rest["text"]:
-                del rest["text"]
+    form, verbosity = _decode_text(rest)
     return Request(
         dialect=NAME,
         model=model,
@@ -104,10 +98,28 @@ def decode_request(body: bytes) -> Request:
         sampling=_decode_sampling(rest),
         reasoning=decode_reasoning_config(given) if isinstance(given, dict) else None,
         response_format=form,
+        verbosity=verbosity,
         stream=stream is True,
         previous_response_id=take_str(rest, "previous_response_id"),
         extras=extras_of(rest),
     )
+
+
+def _decode_text(rest: Wire) -> tuple[ResponseFormat | None, str | None]:
+    """(format, verbosity) out of `text`; what else is in it stays."""
+    text = rest.get("text")
+    if not isinstance(text, dict):
+        return None, None
+    form, word = decode_format(text.get("format")), text.get("verbosity")
+    verbosity = word if isinstance(word, str) else None
+    taken = {"format"} if form is not None else set[str]()
+    taken |= {"verbosity"} if verbosity is not None else set()
+    left = {key: item for key, item in text.items() if key not in taken}
+    if left or not taken:
+        rest["text"] = left
+    else:
+        del rest["text"]
+    return form, verbosity
 
 
 def _decode_tools(rest: Wire) -> tuple[Tool, ...]:
@@ -207,13 +219,14 @@ def _encode_own_settings(request: Request, facts: Facts, wire: Wire, losses: lis
         "parallel_tool_calls",
         "previous_response_id",
         "response_format",
+        "verbosity",
     ):
         value = _encode_scalar(name, request)
         if value is None:
             continue
-        if name == "response_format":
-            text = wire.get("text")
-            wire["text"] = {**(text if isinstance(text, dict) else {}), "format": value}
+        if name in ("response_format", "verbosity"):
+            text, key = wire.get("text"), "format" if name == "response_format" else name
+            wire["text"] = {**(text if isinstance(text, dict) else {}), key: value}
         else:
             wire[name] = value
     for name, key in SAMPLING.items():
@@ -294,6 +307,7 @@ PATCH = PatchTable(
             "previous_response_id": ("previous_response_id",),
             "tool_choice": ("tool_choice",),
             "response_format": ("text", "format"),
+            "verbosity": ("text", "verbosity"),
             "reasoning.effort": ("reasoning", "effort"),
             "reasoning.show": ("reasoning", "summary"),
             "sampling.logprobs": ("include",),

@@ -23,7 +23,7 @@ class SseDecoder:
 
     def __init__(self) -> None:
         self._splitter = SseSplitter()
-        self._reader = EventReader()
+        self._reader = EventReader(one_body=True)
 
     def feed(self, data: bytes) -> Sequence[Frame]:
         """The frames that `data` completes."""

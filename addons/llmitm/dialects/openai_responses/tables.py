@@ -100,6 +100,9 @@ FLAT_ANNOTATIONS: Final = frozenset(
     {"url_citation", "file_citation", "container_file_citation", "file_path"}
 )
 
+BEGINNINGS = ("response.created", "response.queued", "response.in_progress")
+"""Events that hold the response object before it has any output."""
+
 TERMINAL_EVENTS: Final = frozenset(
     {
         "response.completed",

@@ -37,7 +37,7 @@ from llmitm.dialects.openai_responses.output_items import CallItem, ReasoningIte
 from llmitm.dialects.openai_responses.output_message import ContentPart, MessageItem
 from llmitm.dialects.openai_responses.parts import Wire
 from llmitm.dialects.openai_responses.tables import NAME, STATUS_BY_FINISH
-from llmitm.dialects.telling import told_anew
+from llmitm.dialects.telling import AFTER_END, tell_late, told_anew
 
 type Written = tuple[str, bytes]
 """An event's type and its JSON."""
@@ -54,7 +54,7 @@ class Writer:
         self._out = Output(self.losses)
         self._head = Start()
         self._begun = False
-        self._closed = False
+        self._closed = self._left = False
         self._end_extras: Extras = {}
         self._open: dict[int, _Open] = {}
         self._message: MessageItem | None = None
@@ -64,11 +64,16 @@ class Writer:
         self._final: Wire = {}
 
     def feed(self, events: Iterable[Event]) -> list[Written]:
-        """What these events give, nothing after the end."""
+        """What these events give; after the end only what this protocol itself said there."""
         for event in events:
-            if self._closed:
+            if not self._closed:
+                self._event(event)
+            elif self._left:
                 break
-            self._event(event)
+            elif self._out.own and isinstance(event, Opaque) and event.dialect == NAME:
+                self._out.repeat(event.value)
+            else:
+                tell_late(event, NAME, self.losses)
         return self._out.take()
 
     def close(self) -> list[Written]:
@@ -76,6 +81,7 @@ class Writer:
         if not self._closed:
             self._begin()
             self._terminate(None)
+        self._left = True
         return self._out.take()
 
     def whole(self, response: Response) -> Wire:
@@ -272,6 +278,9 @@ class Writer:
         if event.dialect != NAME or not isinstance(value, dict):
             if value != "[DONE]":
                 out.lose("event.unknown", say=event.event)
+            return
+        if not event.event and isinstance(value.get("type"), str):
+            out.lose("event.unknown", say=AFTER_END)
             return
         self._begin()
         item = value.get("item")

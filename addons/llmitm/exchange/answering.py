@@ -1,0 +1,240 @@
+"""What an exchange does with a provider's answer: pass it on, translate it, buffer it, or fail it.
+
+`head` decides from status line and headers, `whole` from a buffered body. Never: sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llmitm.canon.events import End, Event, Fault, Finish, PartStart
+from llmitm.canon.fold import fold
+from llmitm.dialects.contract import StreamDecoder
+from llmitm.errors import StageError
+from llmitm.exchange import codings, foreign_answers
+from llmitm.exchange.answers import STREAM_TYPES
+from llmitm.exchange.exchange import Exchange
+from llmitm.exchange.failure import Failure, fault_of, is_failure_status, is_retryable
+from llmitm.exchange.lanes import Outgoing
+from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader, no_events
+from llmitm.exchange.verdicts import Buffer, Pass
+from llmitm.exchange.wire import Headers, WireResponse, header, media_type
+from llmitm.stages.contract import Again, Answer, Cut, Forward, Hold, Refuse, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """The answer side of one exchange."""
+
+    exchange: Exchange
+
+    @property
+    def _out(self) -> Outgoing:
+        out = self.exchange.outgoing
+        assert out is not None
+        return out
+
+    def head(self, status: int, headers: Headers) -> Pass | Buffer | Failure:
+        """What to do with a provider's answer, from its status line and headers."""
+        exchange = self.exchange
+        if self._fails(status, headers):
+            return Failure(
+                kind="status", message=f"answered {status}", status=status, headers=headers
+            )
+        watching = exchange.decision.watching
+        streamed = status < 400 and self._is_stream(headers)
+        verbatim = self._out.lane != "translate" and not watching.response
+        verbatim = verbatim and (streamed or not (exchange.opened or watching.event))
+        coding = header(headers, "content-encoding").strip().lower()
+        if exchange.opened and coding not in ("", "identity"):
+            # The client's head is out and names no coding.
+            verbatim = False
+        may_retry = exchange.may_retry
+        if verbatim and (streamed or not may_retry):
+            tap = self._verbatim_tap(headers, streamed)
+            changed = self._out.lane != "verbatim" or bool(watching.event)
+            return Pass(tap, None, headers + exchange.marks() if changed else None)
+        if verbatim or not streamed or not exchange.wants_stream or watching.response:
+            return Buffer(exchange.house.ruleset.routes.limits.max_buffered_bytes)
+        answers = exchange.answers
+        tap = Tap(
+            reader=self._stream_reader(headers),
+            meter=exchange.meter,
+            clock=exchange.house.clock,
+            note=exchange.notes.append,
+            encoder=exchange.encoder(),
+            watching=watching,
+            turn=exchange.turn,
+            may_retry=may_retry,
+        )
+        return Pass(tap, 200, self._own_headers(answers.stream_headers, headers))
+
+    def _fails(self, status: int, headers: Headers) -> bool:
+        exchange = self.exchange
+        if status < 400:
+            return False
+        if exchange.opened:
+            return True
+        attempts = exchange.attempts
+        if attempts is None or not exchange.managed:
+            return False
+        if attempts.tried:
+            return True
+        return attempts.would_go_on(status, headers, exchange.house.clock())
+
+    def _verbatim_tap(self, headers: Headers, streamed: bool) -> Tap:
+        exchange = self.exchange
+        watching = exchange.decision.watching
+        edits = streamed and (bool(watching.event) or exchange.speaking is not None)
+        coding = header(headers, "content-encoding")
+        reader: StreamReader | SkimReader | WholeReader
+        if streamed and (edits or media_type(headers) != "text/event-stream"):
+            reader = self._stream_reader(headers)
+        elif streamed:
+            reader = foreign_answers.skim_reader(
+                exchange.house.dialects, self._out.protocol, coding, exchange.notes.append
+            )
+        else:
+            reader = WholeReader(
+                self._decode_whole if media_type(headers) == "application/json" else no_events,
+                coding,
+                exchange.house.ruleset.routes.limits.max_decompressed_bytes,
+            )
+        tap = Tap(
+            reader=reader,
+            meter=exchange.meter,
+            clock=exchange.house.clock,
+            note=exchange.notes.append,
+            may_retry=exchange.may_retry,
+            raw_unedited=exchange.speaking is None,
+            repeats=exchange.house.dialects[self._out.protocol].repeats,
+        )
+        if edits:
+            tap.encoder = exchange.encoder()
+            tap.watching, tap.turn = watching, exchange.turn
+        return tap
+
+    def _is_stream(self, headers: Headers) -> bool:
+        kind = media_type(headers)
+        return kind in STREAM_TYPES or (
+            kind == "application/json"
+            and self._out.protocol.startswith("gemini")
+            and self.exchange.wants_stream
+        )
+
+    def _stream_reader(self, headers: Headers) -> StreamReader:
+        return StreamReader(self._stream_decoder(headers), header(headers, "content-encoding"))
+
+    def _stream_decoder(self, headers: Headers) -> StreamDecoder:
+        exchange = self.exchange
+        return foreign_answers.stream_decoder(
+            exchange.house.dialects,
+            self._out.protocol,
+            media_type(headers),
+            exchange.notes.append,
+        )
+
+    def _decode_whole(self, body: bytes) -> list[Event]:
+        exchange = self.exchange
+        return foreign_answers.decode_whole(
+            exchange.house.dialects, self._out.protocol, body, exchange.notes.append
+        )
+
+    def whole(
+        self, status: int, headers: Headers, body: bytes
+    ) -> WireResponse | Outgoing | Failure | None:
+        """What to do with a buffered body: give the client this, ask again, or try elsewhere.
+
+        None = the client gets the provider's answer as it is.
+        """
+        meter = self.exchange.meter
+        try:
+            events = self._decoded(status, headers, body)
+        except codings.CodingError as error:
+            return Failure(kind="wire", message=str(error), headers=headers, body=body)
+        now_s = self.exchange.house.clock()
+        for event in events:
+            meter.feed(event, now_s)
+        fault = meter.fault
+        if status >= 400 or (fault and not any(isinstance(each, PartStart) for each in events)):
+            return self._whole_failure(status, headers, body)
+        return self._whole_answer(events)
+
+    def _decoded(self, status: int, headers: Headers, body: bytes) -> list[Event]:
+        cap_bytes = self.exchange.house.ruleset.routes.limits.max_buffered_bytes
+        plain = codings.decode(body, header(headers, "content-encoding"), cap_bytes)
+        if status >= 400 or not self._is_stream(headers):
+            return self._decode_whole(plain)
+        decoder = self._stream_decoder(headers)
+        frames = [*decoder.feed(plain), *decoder.close()]
+        return [event for frame in frames for event in frame.events]
+
+    def _whole_failure(
+        self, status: int, headers: Headers, body: bytes
+    ) -> WireResponse | Failure | None:
+        exchange = self.exchange
+        fault = exchange.meter.fault
+        failure = Failure(
+            kind="status" if status >= 400 else "fault",
+            message=fault.message if fault else f"answered {status}",
+            status=status if status >= 400 else 0,
+            headers=headers,
+            body=body,
+            fault=fault,
+        )
+        retryable = is_failure_status(status) or (fault is not None and is_retryable(fault))
+        if exchange.may_retry and retryable:
+            return failure
+        if self._out.lane != "translate":
+            return None
+        return exchange.refusal(fault_of(failure, exchange.house.now()))
+
+    def _whole_answer(self, events: list[Event]) -> WireResponse | Outgoing | Failure | None:
+        exchange = self.exchange
+        watching, turn = exchange.decision.watching, exchange.turn
+        after = watching.on_events(turn, events)
+        staged = after.events
+        match after.end:
+            case StageError() as error:
+                say = f"llmitm: {error}; its rule says refuse"
+                return exchange.refusal(
+                    Fault(kind="server", message=say, status=500, code="policy_failed")
+                )
+            case Again() as again:
+                return exchange.again(again)
+            case Cut(why=why):
+                exchange.notes.append(f"cut: {why}")
+                staged = _closed(staged)
+            case None:
+                pass
+        if watching.response:
+            effect, trace = watching.on_response(turn, fold(staged))
+            exchange.trace.extend(trace)
+            match effect:
+                case Answer(response=response):
+                    return exchange.marked(exchange.answers.response(response, exchange.losses))
+                case Refuse(fault=refused):
+                    return exchange.refusal(refused)
+                case Retry(request=request, why=why):
+                    return exchange.again(Again(request=request, why=why))
+                case Hold() | Forward():
+                    pass
+        unedited = staged == tuple(events)
+        if unedited and self._out.lane != "translate" and not exchange.opened:
+            return None
+        return exchange.marked(exchange.answers.events(staged, exchange.losses))
+
+    def _own_headers(self, own: Headers, theirs: Headers) -> Headers:
+        kept = tuple(
+            (name, value)
+            for name, value in theirs
+            if name.lower().startswith("x-ratelimit") or name.lower() == "request-id"
+        )
+        return own + kept + self.exchange.marks()
+
+
+def _closed(events: tuple[Event, ...]) -> tuple[Event, ...]:
+    """The same with a finish reason and an end, where a stage has cut them off."""
+    if not any(isinstance(event, Finish) for event in events):
+        events += (Finish("stop"),)
+    return events if isinstance(events[-1], End) else (*events, End())

@@ -1,0 +1,1 @@
+"""Commands in the chat: found, run, answered, and kept from every provider."""
