@@ -44,6 +44,9 @@ ONLY_IN = {
     "ruamel": {"ruleset"},
     "yaml": set[str](),
     "cbor2": {"record"},
+    "tree_sitter": {"stages"},
+    "tree_sitter_bash": {"stages"},
+    "tree_sitter_powershell": {"stages"},
     "openai": set[str](),
     "anthropic": set[str](),
     "google": set[str](),
@@ -56,7 +59,7 @@ EMPTY_NAMES = set(
     + ["base", "manager", "service", "handler", "impl"]
 )
 SHARED_DIALECT_FILES = re.compile(
-    r"contract|origin|splicing|json_text|framing_\w+|limits|telling|model_lists"
+    r"contract|origin|splicing|json_text|framing_\w+|limits|telling|model_lists|openai_models"
 )
 SHARED_FILES = {"contract", "conversation"}
 TOP = {"addons", "rules", "tests", "scripts"}

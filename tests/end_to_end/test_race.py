@@ -18,6 +18,7 @@ from sdks import PROTOCOLS, PROVIDERS, ask
 
 from llmitm.mitm.processes import Child
 from llmitm.sim.received import Received
+from llmitm.sim.threads import SimThread
 
 pytestmark = pytest.mark.end_to_end
 
@@ -73,6 +74,7 @@ def test_the_loser_is_closed_while_the_winner_still_speaks(proxied: Proxied, sim
     assert loser.status == 0
     # 40 events with 20 ms before each: the loser was gone within the first few of them.
     assert winner.done_s - loser.done_s > 0.5
+    assert proxied.rows()[0]["target"] == "openai:sim-drip"
 
 
 @pytest.mark.parametrize("client", PROTOCOLS)
@@ -292,9 +294,11 @@ def test_a_winner_that_breaks_off_verbatim_breaks_the_clients_stream(proxied: Pr
     assert row["ended"] is False
 
 
-def test_a_long_answer_arrives_whole(proxied: Proxied) -> None:
+def test_a_long_answer_arrives_whole(sim: SimThread, tmp_path: Path) -> None:
     model = "anthropic:sim-huge-300000!gemini:sim-stall"
-    with proxied.client() as http:
+    # The sim's long text says the same again and again.
+    variables = {"LOOP_DETECTION_ENABLED": "false"}
+    with behind(tmp_path, sim, variables=variables) as proxied, proxied.client() as http:
         lines = http.post(CHAT, json={**ASKED, "model": model}).text.splitlines()
     chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     said = "".join(

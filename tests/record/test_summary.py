@@ -43,6 +43,8 @@ def test_an_empty_run_says_so() -> None:
         "exchanges": 0,
         "errors": 0,
         "losses": 0,
+        "cost_usd": None,
+        "unpriced": 0,
         "models": {},
         "ttft_ms": None,
     }
@@ -56,8 +58,24 @@ def test_totals_are_by_the_model_that_answered_and_unknown_is_not_zero() -> None
     assert row["exchanges"] == 2
     assert row["errors"] == 1
     assert row["losses"] == 2
-    assert row["models"] == {"claude": {"exchanges": 2, "input_tokens": 100, "output_tokens": None}}
+    assert row["models"] == {
+        "claude": {"exchanges": 2, "input_tokens": 100, "output_tokens": None, "cost_usd": None}
+    }
     assert row["ttft_ms"] == {"p50": 500.0, "max": 500.0}
+
+
+def test_costs_add_up_and_unknown_ones_are_told() -> None:
+    summary = Summary()
+    summary.add(replace(ACCOUNT, cost_usd=0.25))
+    summary.add(replace(ACCOUNT, cost_usd=0.5))
+    summary.add(replace(ACCOUNT, target="p:other", cost_usd=None))
+    summary.add(replace(ACCOUNT, usage=None, cost_usd=None))
+    row = summary.row()
+    assert (row["cost_usd"], row["unpriced"]) == (0.75, 1)
+    costs = {name: each["cost_usd"] for name, each in row["models"].items()}
+    assert costs == {"claude": 0.75, "other": None}
+    assert json.loads(journal_line(ACCOUNT))["cost_usd"] is None
+    assert json.loads(journal_line(replace(ACCOUNT, cost_usd=0.25)))["cost_usd"] == 0.25
 
 
 def test_the_median_is_right_to_a_bucket() -> None:

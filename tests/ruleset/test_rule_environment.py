@@ -274,7 +274,8 @@ providers:
     printed += [f"{row.pointer} {row.value} {row.where}" for row in rows]
     assert len(rows) > 500
     for text in printed:
-        assert "secret" not in text.replace("SecretStr", ""), text[:300]
+        assert "sk-secret" not in text, text[:300]
+        assert "resource-secret" not in text, text[:300]
     shown = {row.pointer: (row.value, row.where) for row in rows}
     assert shown["providers.yaml /providers/groq/key 1"] == ("(hidden)", "GROQ_API_KEY")
     assert shown["providers.yaml /providers/openai/key 1"] == ("(hidden)", "OPENAI_API_KEY_1")

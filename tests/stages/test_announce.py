@@ -60,6 +60,14 @@ PLAIN = Account(
             "openai_chat gpt-5 • · 2.00s · ERROR 400 bad selector",
         ),
         (
+            replace(PLAIN, usage=Usage(input_tokens=9, output_tokens=5), cost_usd=0.01234),
+            "openai_chat gpt-5 = openai:gpt-5 · 9→5 tok · $0.0123 · 2.00s · stop",
+        ),
+        (
+            replace(PLAIN, cost_usd=0.00001),
+            "openai_chat gpt-5 = openai:gpt-5 · <$0.0001 · 2.00s · stop",
+        ),
+        (
             replace(PLAIN, usage=Usage(output_tokens=5)),
             "openai_chat gpt-5 = openai:gpt-5 · ?→5 tok · 2.00s · stop",
         ),

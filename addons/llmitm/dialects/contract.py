@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.request import Request
@@ -92,6 +92,15 @@ class StreamEncoder(Protocol):
 
     def heartbeat(self) -> bytes:
         """A keep-alive that every client of this protocol ignores."""
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A stream encoder that tells the end of some parts late, since more might join them."""
+
+    def settle(self) -> None:
+        """All that has ended was told, in the provider's own frames: it is not told again."""
         ...
 
 

@@ -52,8 +52,8 @@ class Answering:
         may_retry = exchange.may_retry
         if verbatim and (streamed or not may_retry):
             tap = self._verbatim_tap(headers, streamed)
-            changed = self._out.lane != "verbatim" or bool(watching.event)
-            return Pass(tap, None, headers + exchange.marks() if changed else None)
+            marked = self._out.lane != "verbatim"
+            return Pass(tap, None, headers + exchange.marks() if marked else None)
         if verbatim or not streamed or not exchange.wants_stream or watching.response:
             return Buffer(exchange.house.ruleset.routes.limits.max_buffered_bytes)
         answers = exchange.answers
@@ -140,6 +140,18 @@ class Answering:
             exchange.house.dialects, self._out.protocol, body, exchange.notes.append
         )
 
+    @property
+    def may_pass_unread(self) -> bool:
+        """Whether a body too long to be held may go on as it comes: nobody has to see it."""
+        exchange = self.exchange
+        watching = exchange.decision.watching
+        return (
+            self._out.lane != "translate"
+            and not exchange.opened
+            and not watching.response
+            and all(step.on_error == "forward" for step in watching.event)
+        )
+
     def whole(
         self, status: int, headers: Headers, body: bytes
     ) -> WireResponse | Outgoing | Failure | None:
@@ -210,6 +222,9 @@ class Answering:
         if watching.response:
             effect, trace = watching.on_response(turn, fold(staged))
             exchange.trace.extend(trace)
+            if isinstance(effect, Hold):
+                exchange.notes.append(f"not held ({effect.reason}): nobody reviews")
+                effect = effect.default
             match effect:
                 case Answer(response=response):
                     return exchange.marked(exchange.answers.response(response, exchange.losses))
@@ -217,7 +232,7 @@ class Answering:
                     return exchange.refusal(refused)
                 case Retry(request=request, why=why):
                     return exchange.again(Again(request=request, why=why))
-                case Hold() | Forward():
+                case Forward():
                     pass
         unedited = staged == tuple(events)
         if unedited and self._out.lane != "translate" and not exchange.opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmitm.exchange.exchange import Exchange
+from llmitm.ruleset.models import cost_usd
 from llmitm.stages.contract import Account
 
 
@@ -36,7 +37,17 @@ def close(exchange: Exchange, status: int, error: str = "") -> Account:
         request_bytes=len(exchange.incoming.wire.body),
         response_bytes=exchange.response_bytes,
         response_id=meter.response_id,
+        cost_usd=_cost_usd(exchange),
     )
+
+
+def _cost_usd(exchange: Exchange) -> float | None:
+    """By the price of the model that was asked, or as the provider names the one that answered."""
+    usage, out = exchange.meter.usage, exchange.outgoing
+    if usage is None or out is None or exchange.local:
+        return None
+    models = exchange.house.ruleset.models
+    return cost_usd(usage, models.price(out.model) or models.price(exchange.meter.model))
 
 
 def _settle(exchange: Exchange, status: int, error: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from llmitm.canon.events import Event, PartDelta, PartDetail, PartEnd, PartStart, Start
 from llmitm.canon.values import Loss
-from llmitm.dialects.contract import StreamEncoder
+from llmitm.dialects.contract import Settling, StreamEncoder
 
 
 class Counted:
@@ -51,6 +51,11 @@ class Counted:
     def close(self) -> bytes:
         """What makes the stream well-formed when it ends here."""
         return self._encoder.close()
+
+    def settle(self) -> None:
+        """What has ended was told by the provider's own frames."""
+        if isinstance(self._encoder, Settling):
+            self._encoder.settle()
 
     def heartbeat(self) -> bytes:
         """A keep-alive."""

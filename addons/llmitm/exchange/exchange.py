@@ -33,7 +33,7 @@ from llmitm.exchange.pipeline import Decision
 from llmitm.exchange.routing_faults import retries_exhausted
 from llmitm.exchange.wire import Headers, WireRequest, WireResponse, header, query_of
 from llmitm.ruleset.matching import Endpoint
-from llmitm.stages.contract import Again, Answer, Hold, Refuse, Trace, Turn
+from llmitm.stages.contract import Again, Answer, Refuse, Trace, Turn
 
 MOST_RETRIES = 3
 """How often a stage may have the model asked again within one exchange."""
@@ -132,8 +132,8 @@ class Exchange:
         """Whether llmitm chose where this goes or with which key, so that it may choose again."""
         return self.turn.route is not None or self.client.wants == "stored"
 
-    def start(self) -> Step | Hold:
-        """The first thing to do: send this, answer with this, wait, race or hold."""
+    def start(self) -> Step:
+        """The first thing to do: send this, answer with this, wait or race."""
         match self.decision.end:
             case Answer(response=response):
                 self.local = True
@@ -141,8 +141,6 @@ class Exchange:
             case Refuse(fault=fault):
                 self.local = True
                 return self.refusal(fault)
-            case Hold() as hold:
-                return hold
             case None:
                 return self._choose()
 
@@ -234,7 +232,12 @@ class Exchange:
             self.speaking = self._writing
         if self.retries > MOST_RETRIES:
             return self.refusal(retries_exhausted(again.why))
-        self.decision = replace(self.decision, request=again.request)
+        asked = without_told_size(again.request) if self.managed else again.request
+        checked = self.house.pipeline.on_again(self.turn, asked)
+        self.trace.extend(checked.trace)
+        if isinstance(checked.end, Refuse):
+            return self.refusal(checked.end.fault)
+        self.decision = replace(self.decision, request=checked.request, watching=checked.watching)
         built = self.send_to(self.attempts.current)
         return built if isinstance(built, Outgoing) else self.refusal(built)
 

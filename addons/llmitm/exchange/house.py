@@ -13,6 +13,7 @@ from llmitm.errors import ClientWireError
 from llmitm.exchange import codings, lanes
 from llmitm.exchange.choosing import Chooser
 from llmitm.exchange.conversation_ids import conversation_id
+from llmitm.exchange.credentials import credentials
 from llmitm.exchange.instances import Instances
 from llmitm.exchange.lanes import Incoming, Outgoing
 from llmitm.exchange.model_lists import Discovered
@@ -69,6 +70,7 @@ class House:
             kind=kind,
             client_conversation=conversation_id(row, wire.headers, request) if row else "",
             scope=scope_of(wire.headers, wire.path, self.memory.salt),
+            secrets=credentials(wire),
         )
 
 

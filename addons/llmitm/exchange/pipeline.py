@@ -7,7 +7,7 @@ done nothing, `refuse` answers the client with an error. This is one of the two 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -130,7 +130,7 @@ class Decision:
     """
 
     request: Request
-    end: Answer | Refuse | Hold | None = None
+    end: Answer | Refuse | None = None
     comments: tuple[str, ...] = ()
     trace: tuple[Trace, ...] = ()
     watching: Watching = NOBODY
@@ -144,6 +144,7 @@ class Pipeline:
     clock: Callable[[], float]
     _request: tuple[Step, ...] = field(init=False)
     _count: tuple[Step, ...] = field(init=False)
+    _guarding: tuple[Step, ...] = field(init=False)
     _unreadable: tuple[Step, ...] = field(init=False)
     _event: tuple[Step, ...] = field(init=False)
     _response: tuple[Step, ...] = field(init=False)
@@ -155,6 +156,8 @@ class Pipeline:
             object.__setattr__(self, f"_{hook}", rows)
         counting = tuple(step for step in self._request if step.stage.counts)
         object.__setattr__(self, "_count", counting)
+        guarding = tuple(step for step in self._request if step.stage.guards)
+        object.__setattr__(self, "_guarding", guarding)
 
     @property
     def decides(self) -> bool:
@@ -167,13 +170,24 @@ class Pipeline:
         return bool(self._count)
 
     def on_request(self, turn: Turn, request: Request) -> Decision:
-        """Every stage in turn until one answers, refuses or holds."""
+        """Every stage in turn until one answers or refuses."""
+        return self._asked(turn, request, self._request if turn.kind == "generate" else self._count)
+
+    def on_again(self, turn: Turn, request: Request) -> Decision:
+        """The same for a request that a stage has made of one that went out before."""
+        return self._asked(turn, request, self._guarding)
+
+    def _asked(self, turn: Turn, request: Request, steps: Sequence[Step]) -> Decision:
         comments: list[str] = []
         trace: list[Trace] = []
-        end: Answer | Refuse | Hold | None = None
+        end: Answer | Refuse | None = None
         final = False
-        for step in self._request if turn.kind == "generate" else self._count:
+        for step in steps:
             effect = self.ask(step, trace, lambda s=step, r=request: s.stage.on_request(turn, r))
+            if isinstance(effect, Hold):
+                # Nobody reviews: what the rule says for that case happens at once.
+                comments.append(f"not held ({effect.reason}): nobody reviews")
+                effect = effect.default
             if not isinstance(effect, Forward):
                 end = effect
                 break
@@ -182,6 +196,7 @@ class Pipeline:
                 turn.route, final = effect.route, effect.final
             if effect.comment:
                 comments.append(effect.comment)
+        turn.request = request
         watching = NOBODY if end is not None else self._watching(turn, trace)
         return Decision(
             request=request,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from llmitm.canon.events import Event, Fault
@@ -19,6 +19,7 @@ from llmitm.errors import StageError
 from llmitm.exchange.codings import Watcher
 from llmitm.exchange.failure import Failure, is_retryable
 from llmitm.exchange.meter import Meter, is_content
+from llmitm.exchange.passing import Passing
 from llmitm.exchange.pipeline import NOBODY, Staged, Watching
 from llmitm.stages.contract import Again, Cut, Turn
 
@@ -187,8 +188,10 @@ class Tap:
     _skim: SkimReader | None = None
     _blind: bool = False
     _done: bool = False
+    _passing: Passing = field(init=False)
 
     def __post_init__(self) -> None:
+        self._passing = Passing(raw=self.raw_unedited, repeats=self.repeats)
         if self.may_retry:
             self._held = []
         if self.encoder is None and isinstance(self.reader, SkimReader):
@@ -214,9 +217,9 @@ class Tap:
             return step
         self._done = True
         tail = b""
-        if self.encoder is not None:
+        if self.encoder is not None and not self._passing.untouched:
             try:
-                tail = self.encoder.close()
+                tail = self._passing.leave(self.encoder) + self.encoder.close()
             except Exception as cause:  # noqa: BLE001
                 return self._blinded(cause)
         return Step(step.out + self._release() + tail)
@@ -224,8 +227,9 @@ class Tap:
     def broke(self, message: str) -> Step:
         """The provider's body broke off.
 
-        Verbatim passes the break on (`out` empty, action `go`); otherwise the client's stream ends
-        with the protocol's in-stream error. Before any content, `fail`.
+        Verbatim, also where stages looked on and changed nothing, passes the break on (action
+        `go`); otherwise the client's stream ends with the protocol's in-stream error. Before any
+        content, `fail`.
         """
         fault = Fault(kind="unavailable", message=message, code="provider_broke_off")
         if self._held is not None:
@@ -235,9 +239,13 @@ class Tap:
         if self.encoder is None or self._done:
             self._done = True
             return NOTHING
+        if self.raw_unedited and self._passing.untouched:
+            rest = self._take(b"", closing=True)
+            self._done = True
+            return rest if rest.action != "go" else Step(rest.out)
         self._done = True
         try:
-            return Step(self.encoder.feed((fault,)), "cut")
+            return Step(self._passing.leave(self.encoder) + self.encoder.feed((fault,)), "cut")
         except Exception as cause:  # noqa: BLE001
             return self._blinded(cause)
 
@@ -280,11 +288,7 @@ class Tap:
                         return self._fail(event)
                     decided = is_content(event) or isinstance(event, Fault)
             staged = self._staged(frame.events)
-            encoded = encoder.feed(staged.events)
-            same = self.raw_unedited and staged.events == frame.events
-            if self.repeats and not same:
-                self.raw_unedited = False
-            pieces.append(frame.raw if same else encoded)
+            pieces.append(self._passing.through(frame, staged.events, encoder))
             if staged.end is not None:
                 return self._ended(pieces, staged.end, encoder)
         return self._pass(b"".join(pieces), decided)
@@ -294,6 +298,7 @@ class Tap:
     ) -> Step:
         """A stage has ended the answer: with what it said, with an error, or with another one."""
         self._done = True
+        pieces.append(self._passing.leave(encoder))
         if isinstance(end, Again):
             if self._held is not None:
                 # Nothing has reached the client: the next answer takes this one's place.

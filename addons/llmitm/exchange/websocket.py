@@ -171,6 +171,7 @@ class Socket:
         asked = with_items(data, [*owed, *new]) if owed and new else data
         sent = replace(self._wire, body=asked)
         exchange = Exchange.open(self._house, self._endpoint, sent, self._next_id())
+        exchange.turn.may_ask_again = False
         if wire.get("generate") is False:
             _not_spoken(exchange)
         end = exchange.decision.end

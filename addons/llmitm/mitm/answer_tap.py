@@ -85,6 +85,10 @@ class AnswerTap:
         if self._pieces is None:
             return data
         self._kept_bytes += len(data)
+        if self._kept_bytes > self._cap_bytes and self._answering.may_pass_unread:
+            self._exchange.notes.append(f"longer than {self._cap_bytes} bytes: passed on unread")
+            held, self._pieces = b"".join((*self._pieces, data)), None
+            return stream.Step(held, stream.Act.COMMIT)
         if self._kept_bytes > self._cap_bytes:
             return self._fail(
                 Failure(kind="wire", message=f"the answer is longer than {self._cap_bytes} bytes")

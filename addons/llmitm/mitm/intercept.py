@@ -42,7 +42,6 @@ from llmitm.mitm.requests import (
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.stream import Streams
 from llmitm.ruleset.matching import Endpoint
-from llmitm.stages.contract import Hold
 
 log = logging.getLogger("llmitm")
 
@@ -208,8 +207,6 @@ class Intercept:
                 self._races.start(
                     running.exchange, running.tap, steering, lambda out: self._aim(flow, out)
                 )
-            case Hold() as hold:
-                raise AssertionError(f"no stage holds yet: {hold}")
 
     def _steer(self, flow: http.HTTPFlow, running: Running, plan: stream.Plan) -> stream.Steering:
         steering = self._streams.steer(flow, plan)

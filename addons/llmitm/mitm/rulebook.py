@@ -28,6 +28,7 @@ from llmitm.exchange.pipeline import Pipeline, Step
 from llmitm.exchange.signatures import SignatureMemory
 from llmitm.exchange.wire import Headers
 from llmitm.mitm.home import state_folder
+from llmitm.record.budget_store import DiskBudgetStore
 from llmitm.record.memory import DiskMemory
 from llmitm.ruleset.clients import ClientRow, ClientsFile
 from llmitm.ruleset.eligible import eligible
@@ -36,15 +37,23 @@ from llmitm.ruleset.routes import DuplicatesRow, FailoverRow, LimitsRow
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.announce import Announce
 from llmitm.stages.auxiliary import Auxiliary
+from llmitm.stages.budgets.counters import BudgetStore, Unkept
+from llmitm.stages.budgets.stage import Budgets
 from llmitm.stages.commands.conversations import Conversations
 from llmitm.stages.commands.stage import Commands
 from llmitm.stages.contract import Stage
 from llmitm.stages.conversation import Memory
+from llmitm.stages.loops.stage import Loops
 from llmitm.stages.planning import Planning
+from llmitm.stages.redact.stage import Redact
 from llmitm.stages.route import Route
+from llmitm.stages.texts.stage import Texts
+from llmitm.stages.tool_loops.stage import ToolLoops
+from llmitm.stages.tools.stage import Tools
 
 log = logging.getLogger("llmitm")
 
+BUDGETS_FILE = "budgets.sqlite3"
 MEMORY_FILE = "conversations.sqlite3"
 _MOST_AGENTS = 256
 _SALT_BYTES = 32
@@ -120,6 +129,8 @@ class Rulebook:
                 raise exceptions.OptionsError(f"llmitm: {error}") from error
             if self._kept is None:
                 self._kept = Kept(self._memory())
+            if ruleset.budgets.active and isinstance(self._kept.budgets, Unkept):
+                self._kept.budgets = self._budgets()
             self._house = build_house(ruleset, self._kept, observe=ctx.options.llm_observe)
 
     def _memory(self) -> Memory:
@@ -129,9 +140,14 @@ class Rulebook:
             raise exceptions.OptionsError(f"llmitm: {error}") from error
         return DiskMemory(folder / MEMORY_FILE, say=lambda line: log.warning("llmitm: %s", line))
 
+    def _budgets(self) -> BudgetStore:
+        file = state_folder(self._environ) / BUDGETS_FILE
+        return DiskBudgetStore(file, say=lambda line: log.warning("llmitm: %s", line))
+
     def done(self) -> None:
-        """Closes the file of the memory."""
+        """Closes the files of the memory and of the budgets."""
         if self._kept is not None:
+            self._kept.budgets.close()
             self._kept.memory.close()
 
 
@@ -140,6 +156,7 @@ class Kept:
 
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
+        self.budgets: BudgetStore = Unkept(os.urandom(_SALT_BYTES))
         self.discovered = Discovered()
         self.guard = secrets.token_hex(8)
         self.instances = Instances(FailoverRow())
@@ -162,7 +179,9 @@ def build_house(ruleset: Ruleset, kept: Kept, *, observe: bool) -> House:
     return House(
         ruleset=ruleset,
         dialects=DIALECTS,
-        pipeline=Pipeline(_steps(ruleset, kept.memory, observe=observe), time.perf_counter),
+        pipeline=Pipeline(
+            _steps(ruleset, kept.memory, kept.budgets, observe=observe), time.perf_counter
+        ),
         clock=time.monotonic,
         now=time.time,
         client_of=KnownClients(ruleset.clients),
@@ -175,13 +194,21 @@ def build_house(ruleset: Ruleset, kept: Kept, *, observe: bool) -> House:
     )
 
 
-def _steps(ruleset: Ruleset, memory: Memory, *, observe: bool) -> tuple[Step, ...]:
+def _steps(
+    ruleset: Ruleset, memory: Memory, budgets: BudgetStore, *, observe: bool
+) -> tuple[Step, ...]:
     known: tuple[Stage, ...] = (
         Conversations(memory, ruleset.clients.added),
         Commands(ruleset, memory, os.path.isdir),
+        Tools(ruleset, os.path.realpath),
+        Texts(ruleset),
         Route(ruleset),
         Auxiliary(ruleset),
         Planning(ruleset),
+        Budgets(ruleset, budgets),
+        Loops(ruleset),
+        ToolLoops(ruleset),
+        Redact(ruleset, memory.salt),
         Announce(),
     )
     stages = {stage.name: stage for stage in known}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmitm.record.summary import SummaryRow
+from llmitm.stages.announce import cost
 
 NOTHING = """\
 llmitm: nothing was intercepted. Check that
@@ -24,6 +25,8 @@ def report(summary: SummaryRow | None) -> str:
         _count(summary["errors"], "error"),
         *([_count(summary["losses"], "loss", "losses")] if summary["losses"] else []),
     ]
+    if summary["cost_usd"] is not None or summary["unpriced"]:
+        parts.append(_cost(summary["cost_usd"], summary["unpriced"]))
     if latency is not None:
         parts.append(f"first token after {_time(latency['p50'])} (at most {_time(latency['max'])})")
     lines = [f"llmitm: {', '.join(parts)}"]
@@ -32,6 +35,8 @@ def report(summary: SummaryRow | None) -> str:
     width = max((len(name) for name, _ in rows), default=0)
     for name, row in rows:
         tokens = f"{_tokens(row['input_tokens'])} in, {_tokens(row['output_tokens'])} out"
+        if row["cost_usd"] is not None:
+            tokens += f", {cost(row['cost_usd'])}"
         lines.append(f"  {name:<{width}}  {row['exchanges']:>4} x  {tokens}")
     return "\n".join(lines) + "\n"
 
@@ -43,6 +48,13 @@ def _safe(name: str) -> str:
 
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _cost(usd: float | None, unpriced: int) -> str:
+    """`$0.0123`, and of how many answers that does not tell."""
+    if usd is None:
+        return "cost unknown"
+    return f"{cost(usd)} ({unpriced} of unknown cost)" if unpriced else cost(usd)
 
 
 def _tokens(number: int | None) -> str:

@@ -1,6 +1,7 @@
 """One JSON line per finished exchange: who, what, how it ended, what it cost, what was lost.
 
-Holds no message text, no headers, no keys. Field names are stable; unknown numbers are null.
+Holds no message text, no headers, no keys. Field names are stable; unknown numbers are null
+(`cost_usd` too: a price that is not known is not nothing).
 """
 
 from __future__ import annotations

@@ -18,11 +18,13 @@ _BOUNDS_MS = tuple(1.12**step for step in range(124))
 
 
 class ModelTotals(TypedDict):
-    """One model's share. Tokens are None when no exchange told them."""
+    """One model's share. Tokens are None when no exchange told them, the cost when it is not known
+    of any."""
 
     exchanges: int
     input_tokens: int | None
     output_tokens: int | None
+    cost_usd: float | None
 
 
 class Latency(TypedDict):
@@ -33,11 +35,14 @@ class Latency(TypedDict):
 
 
 class SummaryRow(TypedDict):
-    """The summary as JSON."""
+    """The summary as JSON. cost_usd: of the answers whose cost is known, None = of none;
+    unpriced: answers with tokens whose cost is not known."""
 
     exchanges: int
     errors: int
     losses: int
+    cost_usd: float | None
+    unpriced: int
     models: dict[str, ModelTotals]
     ttft_ms: Latency | None
 
@@ -49,6 +54,8 @@ class Summary:
     exchanges: int = 0
     errors: int = 0
     losses: int = 0
+    cost_usd: float | None = None
+    unpriced: int = 0
     _models: dict[str, ModelTotals] = field(default_factory=dict[str, ModelTotals])
     _buckets: list[int] = field(default_factory=lambda: [0] * (len(_BOUNDS_MS) + 1))
     _slowest_ms: float = 0.0
@@ -62,12 +69,15 @@ class Summary:
         if name not in self._models and len(self._models) >= _MOST_MODELS:
             name = _OTHER
         row = self._models.setdefault(
-            name, ModelTotals(exchanges=0, input_tokens=None, output_tokens=None)
+            name, ModelTotals(exchanges=0, input_tokens=None, output_tokens=None, cost_usd=None)
         )
         row["exchanges"] += 1
         if account.usage is not None:
             row["input_tokens"] = _plus(row["input_tokens"], account.usage.input_tokens)
             row["output_tokens"] = _plus(row["output_tokens"], account.usage.output_tokens)
+            self.unpriced += account.cost_usd is None
+        row["cost_usd"] = _plus(row["cost_usd"], account.cost_usd)
+        self.cost_usd = _plus(self.cost_usd, account.cost_usd)
         if account.ttft_s is not None:
             ttft_ms = account.ttft_s * 1000
             self._buckets[bisect_right(_BOUNDS_MS, ttft_ms)] += 1
@@ -79,6 +89,8 @@ class Summary:
             exchanges=self.exchanges,
             errors=self.errors,
             losses=self.losses,
+            cost_usd=self.cost_usd,
+            unpriced=self.unpriced,
             models={name: row for name, row in sorted(self._models.items())},
             ttft_ms=self._latency(),
         )
@@ -98,5 +110,5 @@ class Summary:
         raise AssertionError("the buckets hold every sample")
 
 
-def _plus(total: int | None, more: int | None) -> int | None:
+def _plus[N: (int, float)](total: N | None, more: N | None) -> N | None:
     return total if more is None else (total or 0) + more

@@ -47,6 +47,12 @@ class ClientRow(Row):
         "stretches that a text begins or ends with. Commands are not looked for there.",
     )
 
+    project_dir: tuple[Regex, ...] = Field(
+        default=(),
+        description="Where it tells the folder it works in: regular expressions, searched for in "
+        "its instructions and opening texts; the last group is the path.",
+    )
+
     @model_validator(mode="after")
     def _check_sign(self) -> Self:
         if self.user_agent is None and self.header is None:
@@ -64,6 +70,13 @@ class ClientsFile(Row):
         for row in self.clients:
             if row.name == client:
                 return tuple(compiled(pattern) for pattern in row.added)
+        return ()
+
+    def project_dir(self, client: str) -> tuple[re.Pattern[str], ...]:
+        """The patterns by which this client tells the folder it works in."""
+        for row in self.clients:
+            if row.name == client:
+                return tuple(compiled(pattern) for pattern in row.project_dir)
         return ()
 
     def recognise(self, headers: Mapping[str, str]) -> ClientRow | None:

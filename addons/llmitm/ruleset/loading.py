@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from llmitm.errors import RuleError
+from llmitm.ruleset.budgets import BudgetsFile, failed_budget_examples
 from llmitm.ruleset.clients import ClientsFile
 from llmitm.ruleset.commands import CommandsFile
 from llmitm.ruleset.documents import Node, Place, error_at
@@ -29,17 +30,25 @@ from llmitm.ruleset.environment import (
 )
 from llmitm.ruleset.examples import outcomes
 from llmitm.ruleset.layers import folders, merge, read, shipped_folder
+from llmitm.ruleset.loop_checks import failed_loop_examples, loops_layer
+from llmitm.ruleset.loops import LoopsFile
 from llmitm.ruleset.matching import host_table, path_rules
 from llmitm.ruleset.models import ModelsFile
 from llmitm.ruleset.named_routes import named_routes
 from llmitm.ruleset.pipeline import PipelineFile
 from llmitm.ruleset.providers import EndpointRow, PathsRow, Protocol, ProviderRow, ProvidersFile
+from llmitm.ruleset.redact import RedactFile
+from llmitm.ruleset.redact_checks import failed_redact_examples, known_secrets, redact_layer
 from llmitm.ruleset.rewrite_checks import check_rewrites, failed_examples, rewrites_layer
 from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
 from llmitm.ruleset.rows import VARIABLE, Row, compiled
 from llmitm.ruleset.ruleset import Alias, Provider, Ruleset
 from llmitm.ruleset.selectors import BadSelector, Composite, Target, parse_selector, targets
+from llmitm.ruleset.text_rules import failed_text_examples, text_rules, texts_layer
+from llmitm.ruleset.texts import TextsFile
+from llmitm.ruleset.tool_checks import failed_tool_examples, tools_layer
+from llmitm.ruleset.tools import ToolsFile
 from llmitm.ruleset.urls import BaseUrl, base_url, check_host
 from llmitm.ruleset.validation import validate
 
@@ -51,6 +60,11 @@ FILES: Mapping[str, type[Row]] = {
     "clients.yaml": ClientsFile,
     "commands.yaml": CommandsFile,
     "rewrites.yaml": RewritesFile,
+    "redact.yaml": RedactFile,
+    "loops.yaml": LoopsFile,
+    "texts.yaml": TextsFile,
+    "tools.yaml": ToolsFile,
+    "budgets.yaml": BudgetsFile,
 }
 """Every rule file and its schema."""
 
@@ -91,27 +105,54 @@ def check(folder_list: Sequence[Path], environ: Mapping[str, str]) -> list[RuleE
         for error in failed_examples(ruleset.rewrites, ruleset.trees["rewrites.yaml"]):
             if not (shipped and error.file.startswith("rules/")):
                 errors.append(error)
+        errors += failed_redact_examples(ruleset.redact, ruleset.trees["redact.yaml"])
+        errors += failed_loop_examples(ruleset.loops, ruleset.trees["loops.yaml"])
+        errors += failed_text_examples(ruleset.texts, ruleset.trees["texts.yaml"])
+        errors += failed_tool_examples(ruleset.tools, ruleset.trees["tools.yaml"])
+        errors += failed_budget_examples(ruleset.budgets, ruleset.trees["budgets.yaml"])
     return errors
+
+
+_LAYERS: Mapping[str, Callable[[Mapping[str, str]], Node | None]] = {
+    "routes.yaml": routes_layer,
+    "commands.yaml": commands_layer,
+    "rewrites.yaml": rewrites_layer,
+    "redact.yaml": redact_layer,
+    "loops.yaml": loops_layer,
+    "texts.yaml": texts_layer,
+    "tools.yaml": tools_layer,
+}
+"""What variables say over each file."""
+
+
+def _layered(
+    folder_list: Sequence[Path], environ: Mapping[str, str], errors: list[RuleError]
+) -> dict[str, Node]:
+    """Every file's tree with the variables laid over it."""
+    trees = read(folder_list, FILES, errors)
+    for name in FILES:
+        trees.setdefault(name, Node({}, Place(f"rules/{name}")))
+    for name, layer in _LAYERS.items():
+        try:
+            over = layer(environ)
+        except RuleError as error:
+            errors.append(error)
+            continue
+        if over is not None:
+            trees[name] = merge(trees[name], over)
+    return trees
 
 
 def _assemble(
     folder_list: Sequence[Path], environ: Mapping[str, str]
 ) -> tuple[Ruleset | None, list[RuleError]]:
     errors: list[RuleError] = []
-    trees = read(folder_list, FILES, errors)
-    for name in FILES:
-        trees.setdefault(name, Node({}, Place(f"rules/{name}")))
-    try:
-        over = routes_layer(environ)
-        if over is not None:
-            trees["routes.yaml"] = merge(trees["routes.yaml"], over)
-        over = commands_layer(environ)
-        if over is not None:
-            trees["commands.yaml"] = merge(trees["commands.yaml"], over)
-    except RuleError as error:
-        errors.append(error)
-    if (rewritten := rewrites_layer(environ)) is not None:
-        trees["rewrites.yaml"] = merge(trees["rewrites.yaml"], rewritten)
+    trees = _layered(folder_list, environ, errors)
+    redact = validate(RedactFile, trees["redact.yaml"], errors)
+    texts = validate(TextsFile, trees["texts.yaml"], errors)
+    tools = validate(ToolsFile, trees["tools.yaml"], errors)
+    budgets = validate(BudgetsFile, trees["budgets.yaml"], errors)
+    loops = validate(LoopsFile, trees["loops.yaml"], errors)
     rewrites = validate(RewritesFile, trees["rewrites.yaml"], errors)
     providers = validate(ProvidersFile, trees["providers.yaml"], errors)
     pipeline = validate(PipelineFile, trees["pipeline.yaml"], errors)
@@ -121,7 +162,9 @@ def _assemble(
     commands = validate(CommandsFile, trees["commands.yaml"], errors)
     if not (providers and pipeline and routes and models and clients and commands):
         return None, errors
-    if rewrites is None:
+    if rewrites is None or loops is None or redact is None:
+        return None, errors
+    if texts is None or budgets is None or tools is None:
         return None, errors
     work = _Compiler(trees, environ, errors)
     held = work.providers(providers)
@@ -139,10 +182,18 @@ def _assemble(
         static_route=work.static_route(routes, [one.row.name for one, _ in held]),
         named_routes=work.named_routes(routes, [one.row.name for one, _ in held]),
         rewrites=rewrites,
+        redact=redact,
+        known_secrets=known_secrets(
+            providers, redact, environ, placeholders := work.placeholders(providers)
+        ),
+        loops=loops,
+        texts=text_rules(texts, trees["texts.yaml"], environ, errors),
+        budgets=budgets,
+        tools=tools,
         variables=work.variables(providers),
         client_keys=client_keys(environ),
         use_keys_everywhere=work.use_keys_everywhere(),
-        placeholders=work.placeholders(providers),
+        placeholders=placeholders,
         warnings=tuple(work.warnings),
         trees=trees,
     )

@@ -13,15 +13,18 @@ from pydantic import SecretStr
 
 from llmitm.canon.values import Facts
 from llmitm.errors import RuleError
+from llmitm.ruleset.budgets import BudgetsFile
 from llmitm.ruleset.clients import ClientsFile
 from llmitm.ruleset.commands import CommandsFile
 from llmitm.ruleset.documents import Node
 from llmitm.ruleset.environment import KeySet, expand
 from llmitm.ruleset.literals import literal_name
+from llmitm.ruleset.loops import LoopsFile
 from llmitm.ruleset.matching import Endpoint, HostTable
 from llmitm.ruleset.models import ModelsFile
 from llmitm.ruleset.pipeline import PipelineFile
 from llmitm.ruleset.providers import Kind, PathsRow, Protocol, ProviderRow, UseKeys
+from llmitm.ruleset.redact import RedactFile
 from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
 from llmitm.ruleset.rows import VARIABLE
@@ -33,6 +36,8 @@ from llmitm.ruleset.selectors import (
     Target,
     parse_selector,
 )
+from llmitm.ruleset.text_rules import TextRules
+from llmitm.ruleset.tools import ToolsFile
 from llmitm.ruleset.urls import BaseUrl, base_url, fill_model
 
 _UNKNOWN_COST = 1_000_000.0
@@ -81,6 +86,12 @@ class Ruleset:
     static_route: Target | None
     named_routes: Mapping[str, Composite]
     rewrites: RewritesFile
+    redact: RedactFile
+    known_secrets: tuple[SecretStr, ...]
+    loops: LoopsFile
+    texts: TextRules
+    budgets: BudgetsFile
+    tools: ToolsFile
     variables: Mapping[str, SecretStr]
     client_keys: tuple[SecretStr, ...]
     use_keys_everywhere: bool

@@ -53,6 +53,10 @@ def show(ruleset: Ruleset) -> list[Shown]:
         "clients.yaml": ruleset.clients,
         "commands.yaml": ruleset.commands,
         "rewrites.yaml": ruleset.rewrites,
+        "redact.yaml": ruleset.redact,
+        "texts.yaml": ruleset.texts.file,
+        "budgets.yaml": ruleset.budgets,
+        "tools.yaml": ruleset.tools,
     }
     rows = [row for row in _tree_rows("providers.yaml", ruleset.trees["providers.yaml"])]
     rows.extend(_environment_rows(ruleset))

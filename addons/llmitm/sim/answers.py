@@ -77,7 +77,9 @@ class Trouble:
 def answer(scenario: Scenario, ask: Ask, created_s: int = 0) -> Answer:
     """The answer of `scenario` to `ask`."""
     calls = tuple(_made_calls(scenario, ask))
-    text = "" if calls else answer_text(scenario, ask.protocol, ask.model, ask.prompt, ask.results)
+    text = scenario.lead
+    if not calls:
+        text = answer_text(scenario, ask.protocol, ask.model, ask.prompt, ask.results)
     words = _WORD.findall(text)
     pieces = _groups(words, scenario.events) if scenario.events and not calls else tuple(words)
     thoughts = tuple(_WORD.findall(scenario.reasoning))
@@ -137,18 +139,26 @@ def _groups(words: list[str], count: int) -> tuple[str, ...]:
 
 
 def _made_calls(scenario: Scenario, ask: Ask) -> list[MadeCall]:
-    if not scenario.calls or not ask.tools or ask.results:
+    calls = _calls(scenario, ask.results)
+    if not calls or not ask.tools:
         return []
     offered = ask.tools
     if scenario.when_asked:
         offered = tuple(tool for tool in ask.tools if _asked_for(tool, ask.prompt))
     made: list[MadeCall] = []
-    for call in scenario.calls:
+    for call in calls:
         tool = next((tool for tool in offered if call.name in {"", tool.name}), None)
         if tool is not None:
             id_ = f"{ID}{len(made):02d}"
             made.append(MadeCall(id_, tool.name, _arguments(call, tool), tool.custom))
     return made
+
+
+def _calls(scenario: Scenario, results: tuple[str, ...]) -> tuple[Call, ...]:
+    """The calls to play, before or after these results."""
+    if not results:
+        return scenario.calls
+    return next((calls for words, calls in scenario.after if words in results[-1]), ())
 
 
 def _asked_for(tool: Tool, prompt: str) -> bool:

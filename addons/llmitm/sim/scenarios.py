@@ -39,6 +39,8 @@ class Scenario:
     with what proves them; calls: played when tools are on offer and the request
     does not end with their results; when_asked: play `calls` only if the last user text names the
     tool or asks for weather;
+    lead: text said before calls; after: (words, calls): calls played when the last of the tool
+    results that the request ends with holds the words; of several the first that fits;
     events: text deltas of a stream, words are added until there are as many; 0 = one per word;
     pad_bytes: the text is stretched to at least this many bytes; ending: finish reason, empty =
     as it comes; pings: the protocol's keep-alives are sent;
@@ -62,7 +64,9 @@ class Scenario:
     final_text: str = FINAL_TEXT
     reasoning: str = ""
     details: bool = False
+    lead: str = ""
     calls: tuple[Call, ...] = ()
+    after: tuple[tuple[str, tuple[Call, ...]], ...] = ()
     when_asked: bool = False
     events: int = 0
     pad_bytes: int = 0
@@ -99,6 +103,7 @@ class Scenario:
 
 
 THOUGHTS = "The user asks something. I weigh two ways to answer. The short one is better."
+LOOP = "I will now look at the file again to be sure that nothing was missed in it. "
 ONE_CALL = (Call(),)
 TWO_CALLS = (Call(), Call(variant=1))
 
@@ -137,6 +142,10 @@ TABLE: tuple[Scenario, ...] = (
     Scenario(name="sim-filter", say="text stopped by the content filter", ending="content_filter"),
     Scenario(name="sim-events", say="a stream of N text events: sim-events-500", events=50),
     Scenario(name="sim-batched", say="200 events, ten a socket write", events=200, batch=10),
+    Scenario(name="sim-loop", say="a sentence that never ends to come again", text=LOOP * 400),
+    Scenario(
+        name="sim-loop-drip", say="the same, a word every 2 ms", text=LOOP * 400, delay_s=0.002
+    ),
     Scenario(name="sim-slow", say="20 events, 0.2 s before each", events=20, delay_s=0.2),
     Scenario(name="sim-drip", say="40 events, 20 ms before each", events=40, delay_s=0.02),
     Scenario(name="sim-late", say="one second of silence before the head", ttfb_s=1.0),

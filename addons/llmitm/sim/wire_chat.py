@@ -57,7 +57,7 @@ def whole(answer: Answer) -> bytes:
     """The body of a `chat.completion`."""
     message: dict[str, object] = {
         "role": "assistant",
-        "content": None if answer.calls else answer.text,
+        "content": None if answer.calls and not answer.text else answer.text,
     }
     if answer.details:
         message["reasoning"] = answer.reasoning

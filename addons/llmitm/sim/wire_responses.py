@@ -115,9 +115,9 @@ def _call(call: MadeCall, status: str) -> dict[str, object]:
 
 def _output(answer: Answer) -> list[dict[str, object]]:
     out = [_reasoning(answer)] if answer.reasoning else []
-    if answer.calls:
-        return out + [_call(call, "completed") for call in answer.calls]
-    return [*out, _message(answer, _status(answer))]
+    if answer.text or not answer.calls:
+        out.append(_message(answer, _status(answer)))
+    return out + [_call(call, "completed") for call in answer.calls]
 
 
 def whole(answer: Answer) -> bytes:
@@ -145,11 +145,12 @@ def frames(answer: Answer) -> list[bytes]:
     if answer.reasoning:
         _tell_reasoning(tell, answer)
         index = 1
+    if answer.text or not answer.calls:
+        _tell_message(tell, answer, index)
+        index += 1
     for call in answer.calls:
         _tell_call(tell, call, index)
         index += 1
-    if not answer.calls:
-        _tell_message(tell, answer, index)
     status = _status(answer)
     tell.say(f"response.{status}", response=_response(answer, status, _output(answer)))
     return tell.out

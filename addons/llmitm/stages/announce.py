@@ -31,7 +31,7 @@ class Announce(Stage):
 
 
 def account_line(account: Account) -> str:
-    """`codex openai_responses gpt-5 = openai:gpt-5 · 1200→340 tok · ttft 0.4s · 2.1s · stop`.
+    """`codex openai_responses gpt-5 = openai:gpt-5 · 1200→340 tok · $0.0049 · ttft 0.4s · stop`.
 
     `=` verbatim, `~` patched, `→` translated, `•` answered here.
     """
@@ -44,6 +44,8 @@ def account_line(account: Account) -> str:
     if usage is not None and (usage.input_tokens is not None or usage.output_tokens is not None):
         cached = f" ({usage.cache_read_tokens} cached)" if usage.cache_read_tokens else ""
         facts.append(f"{_count(usage.input_tokens)}{cached}→{_count(usage.output_tokens)} tok")
+    if account.cost_usd is not None:
+        facts.append(cost(account.cost_usd))
     if account.ttft_s is not None:
         facts.append(f"ttft {account.ttft_s:.2f}s")
     facts.append(f"{account.duration_s:.2f}s")
@@ -58,6 +60,11 @@ def account_line(account: Account) -> str:
     if account.error:
         facts.append(f"ERROR {account.status} {account.error}"[:160])
     return " · ".join(facts)
+
+
+def cost(usd: float) -> str:
+    """`$0.0123`; what is too small to be seen so is `<$0.0001`, never nothing."""
+    return "<$0.0001" if 0 < usd < 0.0001 else f"${usd:.4f}"
 
 
 def _count(tokens: int | None) -> str:

@@ -116,7 +116,9 @@ class Turn:
     conversation: what is known of it; a fresh one until the stage `conversations` has found it;
     route: where the stages so far send it, None = where the client sent it;
     secrets: what the client shows as its key, bare of scheme words; never shown or kept on disk;
-    memory: stage name -> whatever that stage keeps for this exchange.
+    memory: stage name -> whatever that stage keeps for this exchange;
+    request: as all stages have left it, None while they are asked: what `Again` goes on from;
+    may_ask_again: whether `Again` can be done; where it cannot, it ends the answer.
     """
 
     id: str
@@ -132,6 +134,8 @@ class Turn:
     route: Selector | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
+    request: Request | None = None
+    may_ask_again: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +147,8 @@ class Account:
     request was read, None = no content; ended: False when the answer broke off;
     tool_calls: names in order; error: the failure's short form, empty = none; attempts: how often a
     provider was asked; notes: what was unusual (undecodable body, unknown path);
-    response_id: as the provider named its answer, empty = it did not.
+    response_id: as the provider named its answer, empty = it did not; cost_usd: what the answer
+    cost by the price list, None = not known.
     """
 
     id: str
@@ -170,16 +175,19 @@ class Account:
     request_bytes: int
     response_bytes: int
     response_id: str = ""
+    cost_usd: float | None = None
 
 
 class Stage:
     """A policy. Every hook's default does nothing and costs nothing: it is never called.
 
-    counts: whether `on_request` is asked for token counts too.
+    counts: whether `on_request` is asked for token counts too; guards: whether it is asked again
+    for a request that another stage has made (`Again`, `Retry`).
     """
 
     name: str = ""
     counts: bool = False
+    guards: bool = False
 
     def watches(self, turn: Turn) -> bool:
         """Whether `on_event` and `on_response` are to be called in this turn, asked once after all

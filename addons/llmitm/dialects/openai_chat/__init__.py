@@ -5,12 +5,12 @@ from __future__ import annotations
 from llmitm.dialects.contract import Dialect
 from llmitm.dialects.openai_chat.encoder import ChatStreamEncoder
 from llmitm.dialects.openai_chat.faults import encode_error
-from llmitm.dialects.openai_chat.models import encode_model, extend_models, read_models
 from llmitm.dialects.openai_chat.patch import patch_request
 from llmitm.dialects.openai_chat.request import decode_request, encode_request
 from llmitm.dialects.openai_chat.response import decode_response, encode_response
 from llmitm.dialects.openai_chat.stream import stream_decoder
 from llmitm.dialects.openai_chat.tables import NAME, TELLING
+from llmitm.dialects.openai_models import encode_model, extend_models, read_models
 
 __all__ = ["DIALECT"]
 

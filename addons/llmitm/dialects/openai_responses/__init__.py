@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmitm.dialects.contract import Dialect
-from llmitm.dialects.openai_responses.models import encode_model, extend_models, read_models
+from llmitm.dialects.openai_models import encode_model, extend_models, read_models
 from llmitm.dialects.openai_responses.request import decode_request, encode_request, patch_request
 from llmitm.dialects.openai_responses.response import (
     decode_response,

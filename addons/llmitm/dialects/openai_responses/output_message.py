@@ -60,6 +60,11 @@ class MessageItem(Item):
         if self._left and not self._waiting:
             self.done(self._item("completed"))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether some part of it has not ended."""
+        return bool(self._waiting)
+
     def leave(self) -> None:
         """No further part comes."""
         self._left = True

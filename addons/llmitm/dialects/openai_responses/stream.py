@@ -62,6 +62,10 @@ class SseEncoder:
         """What makes the stream well-formed when it ends here."""
         return _joined(self._writer.close())
 
+    def settle(self) -> None:
+        """What has ended was told by the provider's own frames."""
+        self._writer.settle()
+
     def heartbeat(self) -> bytes:
         """A comment."""
         return b": keepalive\n\n"

@@ -76,6 +76,12 @@ class Writer:
                 tell_late(event, NAME, self.losses)
         return self._out.take()
 
+    def settle(self) -> None:
+        """The message whose parts have all ended is over, and need not be told to be."""
+        if self._message is not None and not self._message.is_open:
+            self._leave_message()
+            self._out.take()
+
     def close(self) -> list[Written]:
         """What makes the stream complete when it ends here."""
         if not self._closed:
@@ -214,7 +220,10 @@ class Writer:
     def _message_for(self, part: Text | Refusal) -> MessageItem:
         meta = item_of(part) if self._out.own else None
         message = self._message
-        if message is not None and (meta is None or meta.get("id") == message.meta.get("id")):
+        # A text that a policy put into a provider's own answer: the message before it may be over.
+        added = self._out.own and meta is None and not part.at
+        joins = meta is None or (message is not None and meta.get("id") == message.meta.get("id"))
+        if message is not None and joins and not added:
             return message
         self._leave_message()
         self._message = MessageItem(self._out, meta)

@@ -1,0 +1,123 @@
+"""Frames that the stages left alone go on as they came, also when they were kept back for a while.
+
+A stage may keep events back and give them later, unchanged: then the frames they came in go on byte
+for byte. What it changes is encoded, and so is all that follows where a changed part begins or
+ends, or the protocol says later again what a frame said before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llmitm.canon.events import Event, PartDelta, PartDetail
+from llmitm.dialects.contract import Frame, Settling, StreamEncoder
+
+_MOST_FRAMES = 1 << 16
+"""Frames kept back; of more, what comes later is encoded."""
+
+
+@dataclass(slots=True)
+class _Late:
+    """A frame of which not all has gone on. left: events that have not; owed: the bytes of those
+    that have, should the frame itself never go."""
+
+    raw: bytes
+    left: deque[Event]
+    owed: list[bytes] = field(default_factory=list[bytes])
+
+
+class Passing:
+    """The frames of one answer, in a client's own protocol. repeats: as the dialect says;
+    raw: whether frames may still go on as they came."""
+
+    def __init__(self, *, raw: bool, repeats: bool) -> None:
+        self._raw = raw
+        self._edited = not raw
+        self._repeats = repeats
+        self._late: deque[_Late] = deque()
+
+    def through(self, frame: Frame, events: Sequence[Event], encoder: StreamEncoder) -> bytes:
+        """The bytes for the events that the stages made of this frame."""
+        if not self._raw:
+            return encoder.feed(events)
+        same = events == frame.events
+        if same and not self._late:
+            encoder.feed(events)
+            return frame.raw
+        if same and not (events or frame.raw.startswith(b":")):
+            # It belongs to what is kept back: the closing of a part, an empty piece of it.
+            self._keep(_Late(frame.raw, deque()))
+            return b""
+        if same and not self._repeats:
+            encoder.feed(events)
+            return frame.raw
+        if same and events:
+            # It may say again what a stage has kept to itself.
+            return self._encoded(events, encoder)
+        if not events:
+            self._keep(_Late(frame.raw, deque(frame.events)))
+            return b""
+        return self._sorted(frame, events, encoder)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the client has got nothing but frames as they came, and nothing waits."""
+        return not self._edited and not self._late
+
+    def leave(self, encoder: StreamEncoder) -> bytes:
+        """From now on all is encoded. What the client must still get of frames that never went on
+        whole."""
+        if self._raw and isinstance(encoder, Settling):
+            encoder.settle()
+        self._raw = False
+        self._edited = True
+        return self._owed()
+
+    def _owed(self) -> bytes:
+        owed = b"".join(piece for late in self._late for piece in late.owed)
+        self._late.clear()
+        return owed
+
+    def _keep(self, late: _Late) -> None:
+        self._late.append(late)
+        if len(self._late) > _MOST_FRAMES:
+            self._late.clear()
+
+    def _encoded(self, events: Sequence[Event], encoder: StreamEncoder) -> bytes:
+        return self.leave(encoder) + encoder.feed(events)
+
+    def _sorted(self, frame: Frame, events: Sequence[Event], encoder: StreamEncoder) -> bytes:
+        """Each event in the frame it came in, as soon as that is complete."""
+        out: list[bytes] = []
+        self._late.append(_Late(frame.raw, deque(frame.events)))
+        for place, event in enumerate(events):
+            late = next((one for one in self._late if one.left and one.left[0] == event), None)
+            if late is None:
+                # Changed, or a frame that has been forgotten.
+                self._edited = True
+                out.append(self._complete())
+                if self._repeats or not isinstance(event, PartDelta | PartDetail):
+                    out += [self.leave(encoder), encoder.feed(events[place:])]
+                    return b"".join(out)
+                out += [self._owed(), encoder.feed((event,))]
+                continue
+            late.left.popleft()
+            late.owed.append(encoder.feed((event,)))
+        out.append(self._complete())
+        return b"".join(out)
+
+    def _complete(self) -> bytes:
+        """The frames all of whose events have gone on, with the empty ones behind them."""
+        out: list[bytes] = []
+        kept: deque[_Late] = deque()
+        going = False
+        for late in self._late:
+            going = not late.left and (bool(late.owed) or going)
+            if going:
+                out.append(late.raw)
+            else:
+                kept.append(late)
+        self._late = kept
+        return b"".join(out)

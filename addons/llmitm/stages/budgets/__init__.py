@@ -1,0 +1,1 @@
+"""Usage limits: `Budgets` in `stage`."""

@@ -1,0 +1,221 @@
+"""Ends an answer that has become a loop, or asks the model once to answer otherwise.
+
+Only what the user sees counts: text and refusals of each choice, not reasoning, not arguments. The
+answer's own text stays up to the step that completed the loop, whatever the stream's pieces were;
+then one line says why it ends. With `steer` that line says that the model is asked again, and the
+second answer follows; the note that steers it goes to the provider in this one request and never
+reaches the client, so no later request can hold it. It quotes nothing of the answer: what other
+policies keep from the provider stays kept.
+Rules: `rules/loops.yaml`, section `content`. Never: edits an answer that is no loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from llmitm.canon.events import Event, Finish, PartDelta, PartEnd, PartStart, Start
+from llmitm.canon.parts import Refusal, Text, ToolCall
+from llmitm.canon.request import Message, Request
+from llmitm.ruleset.loops import ContentMode
+from llmitm.ruleset.ruleset import Ruleset
+from llmitm.ruleset.selectors import targets
+from llmitm.stages.contract import FORWARD, Again, Cut, EventEffect, Forward, Stage, Turn
+from llmitm.stages.loops.detecting import Detector, Found, Limits
+
+NAME = "loops"
+_SHOWN = 60
+_VISIBLE = frozenset({"text", "refusal"})
+
+NOTE = (
+    "Your last attempt at this answer began to repeat itself over and over and was stopped. Do not "
+    "go back to what you were repeating. Answer in another way, briefly, and end when it is said."
+)
+"""What steers the model; the provider alone sees it."""
+ASKED_AGAIN = "[Loop detected: the model was asked to answer once more]"
+"""What the user sees between the two answers."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One turn. open: parts the client has seen begin; called: choices with tool calls; living:
+    choices that are not over; silenced: those that were ended here."""
+
+    request: Request
+    mode: ContentMode
+    detectors: dict[int, Detector] = field(default_factory=dict[int, Detector])
+    open: dict[tuple[int, int], None] = field(default_factory=dict[tuple[int, int], None])
+    called: set[int] = field(default_factory=set[int])
+    living: set[int] = field(default_factory=set[int])
+    silenced: set[int] = field(default_factory=set[int])
+    steered: bool = False
+
+
+class Loops(Stage):
+    """The policy `loops`. It stands behind everything that edits requests: the request it sees is
+    the one that is sent again."""
+
+    name = NAME
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._rules = ruleset.loops.content
+        self._defaults = ruleset.rewrites.defaults
+        self._limits = Limits(
+            window=self._rules.content_chunk_size,
+            threshold=self._rules.content_loop_threshold,
+            history=self._rules.max_history_length,
+            buffer=self._rules.buffer_size,
+            longest=self._rules.max_pattern_length,
+        )
+
+    def on_request(self, turn: Turn, request: Request) -> Forward:
+        """On as it is; remembered, in case it must be asked again."""
+        turn.memory[NAME] = request
+        return FORWARD
+
+    def watches(self, turn: Turn) -> bool:
+        """Whether loops are looked for in this conversation, of this model."""
+        request = turn.memory.get(NAME)
+        mode = self._mode(turn) if isinstance(request, Request) else None
+        if mode is None or not isinstance(request, Request):
+            return False
+        living = set(range(request.sampling.n or 1))
+        turn.memory[NAME] = _Watched(request, mode, living=living)
+        return True
+
+    def _mode(self, turn: Turn) -> ContentMode | None:
+        """What a loop meets, None = they are not looked for."""
+        said = turn.conversation.settings.loop_detection
+        provider, model = asked_of(turn)
+        defaults = self._defaults(provider, model)
+        row = self._rules.row(provider, model)
+        tiers = (
+            said,
+            defaults.loop_detection_enabled if defaults else None,
+            row.enabled if row else None,
+            self._rules.enabled,
+        )
+        if not next(tier for tier in tiers if tier is not None):
+            return None
+        return (row.mode if row else None) or self._rules.mode
+
+    def on_event(self, turn: Turn, event: Event) -> EventEffect:
+        """The event itself; the end of the answer where it completes a loop."""
+        watched: _Watched = turn.memory[NAME]
+        if isinstance(event, PartDelta):
+            if event.choice in watched.silenced:
+                return ()
+            if event.kind not in _VISIBLE:
+                return (event,)
+            detector = watched.detectors.get(event.choice)
+            if detector is None:
+                detector = watched.detectors[event.choice] = Detector(self._limits)
+            found = detector.feed(event.text)
+            if found is None:
+                return (event,)
+            over = len(event.text) - (detector.fed - found.at)
+            said = replace(event, text=event.text[:over])
+            return self._stopped(watched, found, said, lambda line: (replace(said, text=line),))
+        return self._other(watched, event)
+
+    def _other(self, watched: _Watched, event: Event) -> EventEffect:
+        match event:
+            case PartStart():
+                return self._began(watched, event)
+            case PartEnd():
+                watched.open.pop((event.choice, event.index), None)
+            case Finish():
+                watched.living.discard(event.choice)
+            case Start():
+                watched.open.clear()
+                return (event,)
+            case _:
+                pass
+        choice = getattr(event, "choice", None)
+        return () if choice is not None and choice in watched.silenced else (event,)
+
+    def _began(self, watched: _Watched, event: PartStart) -> EventEffect:
+        choice, part = event.choice, event.part
+        if choice in watched.silenced:
+            return ()
+        watched.living.add(choice)
+        watched.open[choice, event.index] = None
+        if isinstance(part, ToolCall):
+            # Between two calls an agent may say the same again.
+            watched.called.add(choice)
+            watched.detectors.pop(choice, None)
+        if not isinstance(part, Text | Refusal) or not part.text:
+            return (event,)
+        detector = watched.detectors.setdefault(choice, Detector(self._limits))
+        found = detector.feed(part.text)
+        if found is None:
+            return (event,)
+        over = len(part.text) - (detector.fed - found.at)
+        said = replace(event, part=replace(part, text=part.text[:over]))
+        kind = "text" if isinstance(part, Text) else "refusal"
+        return self._stopped(
+            watched, found, said, lambda line: (PartDelta(event.index, kind, line, choice),)
+        )
+
+    def _stopped(
+        self,
+        watched: _Watched,
+        found: Found,
+        said: PartDelta | PartStart,
+        line_of: Callable[[str], tuple[Event, ...]],
+    ) -> EventEffect:
+        """How the answer ends here. said: what is left of the event; line_of: a line behind it."""
+        choice = said.choice
+        why = f"loop: {shown(found)}"
+        watched.open[choice, said.index] = None
+        ends = [
+            PartEnd(index, where)
+            for where, index in sorted(watched.open)
+            if where == choice or watched.mode == "steer"
+        ]
+        alone = watched.living <= {choice} and choice not in watched.called
+        if watched.mode == "steer" and alone and not watched.steered:
+            watched.steered = True
+            watched.open.clear()
+            watched.detectors.clear()
+            line = line_of(f"\n\n{ASKED_AGAIN}\n\n")
+            again = steered(watched.request)
+            return Again(request=again, events=(said, *line, *ends), why=why)
+        # `ask` is a cut too, until an operator can be asked in mid-answer.
+        finish = Finish("tool_calls" if choice in watched.called else "stop", choice=choice)
+        ends = [end for end in ends if end.choice == choice]
+        events = (said, *line_of(f"\n\n{cancelled(found)}"), *ends, finish)
+        watched.living.discard(choice)
+        watched.silenced.add(choice)
+        for end in ends:
+            watched.open.pop((end.choice, end.index), None)
+        return events if watched.living else Cut(events=events, why=why)
+
+
+def asked_of(turn: Turn) -> tuple[str, str]:
+    """(provider, model) that is asked, the first of several."""
+    if turn.route is None:
+        return turn.provider, turn.model
+    first = next(iter(targets(turn.route)), None)
+    if first is None:
+        return turn.provider, turn.model
+    return first.provider or turn.provider, first.model or turn.model
+
+
+def cancelled(found: Found) -> str:
+    """The line that ends the answer."""
+    return f"[Response cancelled: Loop detected - {shown(found)}]"
+
+
+def shown(found: Found) -> str:
+    """`Pattern '…' repeated N times`, the pattern on one line and shortened."""
+    pattern = " ".join(found.pattern.split()) or repr(found.pattern)[1:-1]
+    if len(pattern) > _SHOWN:
+        pattern = f"{pattern[:_SHOWN].rstrip()}…"
+    return f"Pattern '{pattern}' repeated {found.repeats} times"
+
+
+def steered(request: Request) -> Request:
+    """The request with the note behind it."""
+    note = Message(role="user", parts=(Text(text=NOTE),))
+    return replace(request, messages=(*request.messages, note))

@@ -1,0 +1,1 @@
+"""Secrets that do not leave, and that come back in the answer."""

@@ -1,0 +1,153 @@
+"""A request without its secrets: the texts that people, tools and models wrote, nothing else.
+
+Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, what canon
+does not know. What was not edited is the same object as before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from llmitm.canon.request import Message, Request
+from llmitm.canon.values import Json
+from llmitm.ruleset.redact import RedactMode
+from llmitm.stages.redact.finding import Finder, Found
+from llmitm.stages.redact.json_texts import Reading
+from llmitm.stages.redact.placeholders import Placeholders
+
+_REMEMBERED_CHARS = 1 << 10
+
+
+@dataclass(slots=True, kw_only=True)
+class Replacing:
+    """One walk over one request, and what came of it.
+
+    acting: the modes in force, what is found in others is left; rules: rule -> how often it was
+    found; refusing, asking: the first rule that refuses or asks, empty = none does; new: how many
+    secrets this conversation had not seen.
+    """
+
+    finder: Finder
+    placeholders: Placeholders
+    acting: frozenset[RedactMode]
+    one_way_text: str
+    rules: dict[str, int] = field(default_factory=dict[str, int])
+    refusing: str = ""
+    asking: str = ""
+    new: int = 0
+
+    def request(self, request: Request) -> Request:
+        """The request with something else where secrets stood; the same object without any."""
+        instructions = self._parts(request.instructions)
+        messages = _each(request.messages, self._message)
+        if instructions is request.instructions and messages is request.messages:
+            return request
+        return replace(request, instructions=instructions, messages=messages)
+
+    def _message(self, message: Message) -> Message:
+        parts = self._parts(message.parts)
+        return message if parts is message.parts else replace(message, parts=parts)
+
+    def _parts(self, parts: tuple[Part, ...]) -> tuple[Part, ...]:
+        return _each(parts, self._part)
+
+    def _part(self, part: Part) -> Part:
+        match part:
+            case Text() | Refusal():
+                text = self.text(part.text)
+                return part if text is part.text else replace(part, text=text)
+            case ToolCall():
+                said = part.arguments
+                text = self.json_text(said) if part.kind == "function" else self.text(said)
+                return part if text is said else replace(part, arguments=text)
+            case ToolResult():
+                parts, value = self._parts(part.parts), self._value(part.value)
+                if parts is part.parts and value is part.value:
+                    return part
+                return replace(part, parts=parts, value=value)
+            case Reasoning() if part.signature is None and part.encrypted is None:
+                text = self.text(part.text)
+                return part if text is part.text else replace(part, text=text)
+            case Media() if part.text is not None:
+                text = self.text(part.text)
+                return part if text is part.text else replace(part, text=text)
+            case _:
+                return part
+
+    def text(self, text: str) -> str:
+        """Plain text without its secrets; the same object without any."""
+        found = self._acting(self.finder.find(text)) if text else ()
+        if not found:
+            return text
+        out: list[str] = []
+        done = 0
+        for one in found:
+            out += (text[done : one.start], self._word(one, text[one.start : one.end]))
+            done = one.end
+        out.append(text[done:])
+        return "".join(out)
+
+    def json_text(self, text: str) -> str:
+        """JSON text (of arguments) without its secrets, still JSON; the same object without any."""
+        finder = self.finder
+        if "\\" not in text:
+            if not finder.find(text):
+                return text
+            return self._reading(text, Reading(text))[0]
+        key = finder.digest(text) if len(text) >= _REMEMBERED_CHARS else None
+        if key is not None and finder.is_clean(key):
+            return text
+        new, clean = self._reading(text, Reading(text))
+        if clean and key is not None:
+            finder.remember(key)
+        return new
+
+    def _reading(self, text: str, reading: Reading) -> tuple[str, bool]:
+        """(the text without its secrets, whether it held none at all)."""
+        all_found = self.finder.find(reading.said)
+        found = self._acting(all_found)
+        if not found:
+            return text, not all_found
+        spans = [(one.start, one.end) for one in found]
+        return reading.replaced(spans, lambda at, secret: self._word(found[at], secret)), False
+
+    def _value(self, value: Json) -> Json:
+        if value is None or isinstance(value, bool):
+            return value
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        new = self.json_text(text)
+        return value if new is text else json.loads(new)
+
+    def _acting(self, found: Sequence[Found]) -> Sequence[Found]:
+        return [one for one in found if one.mode in self.acting] if found else found
+
+    def _word(self, found: Found, secret: str) -> str:
+        """What takes the secret's place."""
+        self.rules[found.rule] = self.rules.get(found.rule, 0) + 1
+        match found.mode:
+            case "one_way":
+                return self.one_way_text
+            case "block":
+                self.refusing = self.refusing or found.rule
+            case "ask":
+                self.asking = self.asking or found.rule
+            case "replace":
+                pass
+        placeholder, new = self.placeholders.of(secret)
+        self.new += new
+        return placeholder
+
+
+def _each[T](items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
+    """The items changed one by one; the same tuple if none was."""
+    changed: list[T] | None = None
+    for place, item in enumerate(items):
+        new = change(item)
+        if new is not item:
+            if changed is None:
+                changed = list(items)
+            changed[place] = new
+    return items if changed is None else tuple(changed)

@@ -1,0 +1,1 @@
+"""Texts that are changed on their way: `Texts` in `stage`."""

@@ -1,0 +1,1 @@
+"""Which tools a model may call, and what its calls would do."""
