@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 from ruamel.yaml import YAML
@@ -92,8 +93,10 @@ def _by_name(node: Node, path: Sequence[str | int]) -> Path:
     return tuple(steps)
 
 
+@lru_cache(maxsize=32)
 def parse(data: bytes, file: str) -> Node:
-    """The document in `data`; an empty one is an empty mapping.
+    """The document in `data`; an empty one is an empty mapping. Nobody changes what it gives: the
+    rules are read anew at every change of an option, and most files are as before.
 
     Raises RuleError with the line where YAML or the plain-data rules are broken.
     """
