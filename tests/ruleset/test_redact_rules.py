@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -177,20 +176,3 @@ def test_the_quick_engine_never_misses_what_python_finds(
         text = text + example[cut:] + example[:cut]
     if re.search(pattern, text):
         assert quick(quick_text(pattern)).isinstance_python(text)
-
-
-@pytest.mark.parametrize("row", REDACT.detect, ids=lambda row: row.name)
-def test_the_worst_texts_take_linear_time(row: DetectRow) -> None:
-    """Beginnings of examples over and over: four times the text, about four times the time."""
-    worst = 0.0
-    for example in row.examples.secret[:3]:
-        for share in (0.4, 0.9):
-            head = example[: int(len(example) * share)]
-            spent = []
-            for size in (20_000, 80_000):
-                text = (head * (size // len(head) + 1))[:size]
-                started = time.perf_counter()
-                found(row, text)
-                spent.append(time.perf_counter() - started)
-            worst = max(worst, spent[1] / max(spent[0], 0.002))
-    assert worst < 12

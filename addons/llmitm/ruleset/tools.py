@@ -85,7 +85,7 @@ class MatchRow(Row):
 
 
 class CommandExamplesRow(Row):
-    """Commands, tried by the tests with the project `/work/project`."""
+    """Commands, tried by the tests with the project `/code/project`."""
 
     dangerous: tuple[str, ...] = Field(default=(), description="Of this family.")
     harmless: tuple[str, ...] = Field(default=(), description="Of no family, and decided.")
@@ -139,7 +139,7 @@ class CommandsRow(Row):
 
 
 class SandboxExampleRow(Row):
-    """A call of a tool in the project `/work/project`."""
+    """A call of a tool in the project `/code/project`."""
 
     tool: str = Field(description="The tool's name.")
     arguments: str = Field(description="Its arguments, JSON.")

@@ -24,7 +24,7 @@ from llmitm.stages.tools.judging import (
 from llmitm.stages.tools.reading import allowance
 
 RULES = load_folders([Path(__file__).resolve().parents[3] / "rules"], {}).tools
-PROJECT = "/work/project"
+PROJECT = "/code/project"
 B64 = base64.b64encode(b"rm -rf /").decode()
 HEX = b"rm -rf /".hex()
 UTF16 = base64.b64encode("Remove-Item -Recurse -Force C:\\".encode("utf-16-le")).decode()
@@ -81,7 +81,7 @@ DANGEROUS: dict[str, list[str]] = {
         "rm -rf /.",
         "rm -rf /./",
         "rm -rf /home/../",
-        "rm -rf /work/project/../..",
+        "rm -rf /code/project/../..",
         "rm -rf ../..",
         "rm -rf ..",
         "rm -rf .",
@@ -92,7 +92,7 @@ DANGEROUS: dict[str, list[str]] = {
         "rm -rf ~",
         "rm -rf ~/",
         "rm -rf ~/*",
-        "rm -rf /work/project",
+        "rm -rf /code/project",
         "rm -rf .git",
         "rm -rf /etc",
         "rm -rf /usr/lib",
@@ -468,7 +468,7 @@ HARMLESS: dict[str, list[str]] = {
         "rm -rf ./node_modules/.cache",
         "rm -rf src/../build",
         "rm -r tests/out",
-        "rm -rf /work/project/build",
+        "rm -rf /code/project/build",
         "rm -rf /tmp/x",
         "rm -rf /tmp/x/*",
         "rm -rf build/*",
@@ -810,8 +810,8 @@ OUTSIDE = [
     "gcc -I/usr/include a.c",
     "dd if=/etc/hosts",
     "cat $HOME/a",
-    "cat /work/projects/a",
-    "cat /work/project/../a",
+    "cat /code/projects/a",
+    "cat /code/project/../a",
     "bash -c 'cat /etc/hosts'",
     "cat 'C:\\Windows\\a'",
     "python --config=/etc/a",
@@ -822,7 +822,7 @@ INSIDE = [
     "cat a",
     "cat ./a",
     "cat src/../a",
-    "cat /work/project/a",
+    "cat /code/project/a",
     "ls",
     "cd src && cat ../a",
     "echo /etc/hosts",
@@ -868,15 +868,15 @@ def test_a_symlink_out_of_the_project_is_seen(tmp_path: Path) -> None:
 
 
 def test_windows_projects_and_the_parent_folder() -> None:
-    project = "C:\\work\\project"
+    project = "C:\\code\\project"
     for path, outside in [
-        ("C:\\work\\project\\a", False),
-        ("c:/WORK/project/a", False),
+        ("C:\\code\\project\\a", False),
+        ("c:/CODE/project/a", False),
         ("src\\a", False),
         ("..\\a", True),
         ("C:\\Windows", True),
-        ("D:\\work\\project", True),
-        ("/mnt/c/work/project/a", False),
+        ("D:\\code\\project", True),
+        ("/mnt/c/code/project/a", False),
     ]:
         found = judge("write", json.dumps({"path": path}), fenced(), project, None)
         assert isinstance(found, Outside) is outside, path

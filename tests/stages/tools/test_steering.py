@@ -36,7 +36,7 @@ OPENINGS = {
 @pytest.mark.parametrize("where", ["instructions", "system", "user"])
 def test_clients_tell_their_project(client: str, where: str) -> None:
     stage = Tools(ruled(sandbox={"enabled": True, "effect": "block"}))
-    text = Text(text=f"Hello.\n{OPENINGS[client].format('/work/app')}")
+    text = Text(text=f"Hello.\n{OPENINGS[client].format('/code/app')}")
     request = asked("read_file", "write_file")
     if where == "instructions":
         request = replace(request, instructions=(text,))
@@ -50,7 +50,7 @@ def test_clients_tell_their_project(client: str, where: str) -> None:
     )
     played = play(stage, [events], request, turn)
     assert played.calls == [{"path": "a.py"}]
-    assert "/work/app" in played.text
+    assert "/code/app" in played.text
     # A request that goes on from an answer tells it no more.
     later = turn_of(client=client, conversation=conversation)
     assert play(stage, [events], asked("write_file"), later).calls == [{"path": "a.py"}]
@@ -59,7 +59,7 @@ def test_clients_tell_their_project(client: str, where: str) -> None:
 def test_what_was_set_by_chat_counts_and_a_result_never_does() -> None:
     stage = Tools(ruled(sandbox={"enabled": True, "effect": "block"}))
     conversation = Conversation()
-    conversation.set(project_dir="/work/app")
+    conversation.set(project_dir="/code/app")
     lie = Message(
         role="tool",
         parts=(ToolResult(call_id="1", parts=(Text(text="Working directory: /"),)),),
