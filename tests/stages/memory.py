@@ -1,41 +1,22 @@
-"""A memory without a disk, for tests of stages."""
+"""The memory without a disk, with a look at what a stage has put into it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from llmitm.record.ram_memory import RamMemory as Memory
 from llmitm.stages.conversation import Block, Conversation
 
 
-@dataclass
-class RamMemory:
-    """A `Memory` that forgets nothing. kept, saved: everything it was given, in order."""
+class RamMemory(Memory):
+    """saved: the keys of the conversations it was given, in order; blocks: all it keeps."""
 
-    salt: bytes = b"salt of a test"
-    blocks: dict[tuple[bytes, bytes], Block] = field(default_factory=dict)
-    conversations: dict[str, Conversation] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    saved: list[str] = field(default_factory=list)
+    def __init__(self, salt: bytes = b"salt of a test") -> None:
+        super().__init__(salt)
+        self.saved: list[str] = []
 
-    def knows(self, scope: bytes) -> bool:
-        return any(one == scope for one, _ in self.blocks)
-
-    def prefixes(self, scope: bytes) -> frozenset[str]:
-        found = (block.prefix for (one, _), block in self.blocks.items() if one == scope)
-        return frozenset(prefix for prefix in found if prefix)
-
-    def block(self, scope: bytes, key: bytes) -> Block | None:
-        return self.blocks.get((scope, key))
-
-    def keep(self, scope: bytes, key: bytes, block: Block) -> None:
-        self.blocks[scope, key] = block
-
-    def conversation(self, key: str) -> Conversation | None:
-        return self.conversations.get(self.aliases.get(key, key))
+    @property
+    def blocks(self) -> dict[tuple[bytes, bytes], Block]:
+        return self._blocks
 
     def save(self, conversation: Conversation) -> None:
-        self.conversations[conversation.key] = conversation
+        super().save(conversation)
         self.saved.append(conversation.key)
-
-    def alias(self, other: str, key: str) -> None:
-        self.aliases[other] = key

@@ -259,6 +259,28 @@ def test_all_or_nothing_over_several_commands() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["set(reasoning-effort=low)", "set(thinking-budget=512)", "max", "no-think"]
+)
+def test_a_thinking_budget_of_the_rules_decides_alone(text: str) -> None:
+    conversation = Conversation()
+    outcome = do(conversation, text, THINKING_BUDGET="4096")
+    assert not outcome.ok
+    assert "thinking_budget" in outcome.said
+    assert conversation == Conversation()
+
+
+def test_the_last_word_on_thinking_counts() -> None:
+    conversation = Conversation()
+    assert do(conversation, "set(reasoning-effort=low, thinking-budget=512)").ok
+    assert do(conversation, "max").ok
+    settings = conversation.settings
+    assert (settings.reasoning_mode, settings.reasoning_effort) == ("high", None)
+    assert settings.thinking_budget is None
+    assert do(conversation, "set(reasoning-effort=low)").ok
+    assert conversation.settings.reasoning_mode is None
+
+
+@pytest.mark.parametrize(
     "text", ["set(model=openai:a)", "set(backend=openai)", "model(name=a)", "oneoff(openai:a)"]
 )
 def test_a_static_route_decides_alone(text: str) -> None:

@@ -12,8 +12,8 @@ from llmitm.canon.parts import Part, ToolCall
 from llmitm.canon.values import Json
 from llmitm.dialects.anthropic_messages.parts import PartEncoder
 from llmitm.dialects.anthropic_messages.tables import FINISH, NOT_IN_CALL_ID, STOP_REASONS
-from llmitm.dialects.anthropic_messages.wire import whole
 from llmitm.dialects.contract import Reply
+from llmitm.dialects.json_text import whole
 
 type Body = dict[str, Json]
 

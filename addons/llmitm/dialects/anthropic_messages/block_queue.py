@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from llmitm.canon.values import Json
-from llmitm.dialects.anthropic_messages.wire import dump
 from llmitm.dialects.framing_sse import named_frame
+from llmitm.dialects.json_text import dump
 
 type Body = dict[str, Json]
 

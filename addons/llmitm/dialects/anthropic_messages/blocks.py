@@ -12,7 +12,7 @@ from types import MappingProxyType
 from llmitm.canon.parts import Media, Part, Reasoning, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.values import NO_EXTRAS, Extras, Json, Path
 from llmitm.dialects.anthropic_messages.tables import NAME
-from llmitm.dialects.anthropic_messages.wire import dump_text, without
+from llmitm.dialects.json_text import dump_text, without
 
 type Block = dict[str, Json]
 

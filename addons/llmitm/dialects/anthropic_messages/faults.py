@@ -15,7 +15,7 @@ from llmitm.dialects.anthropic_messages.tables import (
     FAULT_KINDS,
     ROUTING_ERROR,
 )
-from llmitm.dialects.anthropic_messages.wire import dump
+from llmitm.dialects.json_text import dump
 
 _LONGEST_MESSAGE = 2000
 

@@ -27,7 +27,7 @@ from llmitm.canon.request import Tool
 from llmitm.canon.values import Extras, Json, Loss, Path, pointer
 from llmitm.dialects.anthropic_messages.blocks import content_source_text
 from llmitm.dialects.anthropic_messages.tables import IMAGE_TYPES, NAME
-from llmitm.dialects.anthropic_messages.wire import parse
+from llmitm.dialects.json_text import parse
 from llmitm.dialects.telling import telling, told_anew
 
 type Block = dict[str, Json]

@@ -25,8 +25,8 @@ from llmitm.dialects.anthropic_messages.settings import (
     tool_choice_field,
 )
 from llmitm.dialects.anthropic_messages.tables import NAME, SCALARS
-from llmitm.dialects.anthropic_messages.wire import dump, parse, without
 from llmitm.dialects.contract import Encoded
+from llmitm.dialects.json_text import dump, parse, without
 from llmitm.dialects.limits import fit
 from llmitm.dialects.origin import PatchTable
 from llmitm.dialects.origin import patch_request as patch

@@ -25,8 +25,8 @@ from llmitm.dialects.anthropic_messages.blocks import decode_block
 from llmitm.dialects.anthropic_messages.faults import decode_fault, encode_error, text_fault
 from llmitm.dialects.anthropic_messages.parts import PartEncoder
 from llmitm.dialects.anthropic_messages.tables import FINISH_FIELDS, NAME, SERVER_CALLS
-from llmitm.dialects.anthropic_messages.wire import dump, parse
 from llmitm.dialects.contract import Encoded, Reply
+from llmitm.dialects.json_text import dump, parse
 
 __all__ = ["decode_response", "encode_error", "encode_response"]
 

@@ -23,7 +23,7 @@ from llmitm.dialects.anthropic_messages.tables import (
     TOOL_CHOICE_TYPES,
     TOOL_MODES,
 )
-from llmitm.dialects.anthropic_messages.wire import whole, without
+from llmitm.dialects.json_text import whole, without
 
 type Body = dict[str, Json]
 

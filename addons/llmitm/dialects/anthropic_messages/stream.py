@@ -29,9 +29,9 @@ from llmitm.dialects.anthropic_messages.blocks import decode_block
 from llmitm.dialects.anthropic_messages.faults import decode_fault
 from llmitm.dialects.anthropic_messages.response import decode_response
 from llmitm.dialects.anthropic_messages.tables import DELTA_EVENT_FIELDS, FINISH_FIELDS, NAME
-from llmitm.dialects.anthropic_messages.wire import BOM, parse, parse_small, without
 from llmitm.dialects.contract import Frame, StreamDecoder
 from llmitm.dialects.framing_sse import SseFrame, SseSplitter, parse_frame
+from llmitm.dialects.json_text import BOM, parse, parse_small, without
 
 type Body = dict[str, Json]
 

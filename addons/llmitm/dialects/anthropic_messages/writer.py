@@ -41,9 +41,9 @@ from llmitm.dialects.anthropic_messages.faults import encode_error
 from llmitm.dialects.anthropic_messages.parts import PartEncoder
 from llmitm.dialects.anthropic_messages.response import answer_block
 from llmitm.dialects.anthropic_messages.tables import DELTA_EVENT_FIELDS, NAME
-from llmitm.dialects.anthropic_messages.wire import dump
 from llmitm.dialects.contract import Reply
 from llmitm.dialects.framing_sse import data_frame, named_frame
+from llmitm.dialects.json_text import dump
 from llmitm.dialects.telling import tell_late
 
 type Body = dict[str, Json]

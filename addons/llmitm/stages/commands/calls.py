@@ -43,6 +43,12 @@ class Desk:
             return None
         return Wrong("the rules set a static_route, which decides alone where every request goes")
 
+    def thinking_locked(self) -> Wrong | None:
+        """Why it cannot be said how much a model thinks; None = it can."""
+        if not self.ruleset.rewrites.locks_reasoning:
+            return None
+        return Wrong("the rules set a thinking_budget, which holds for every request")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:

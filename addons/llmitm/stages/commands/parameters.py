@@ -114,6 +114,20 @@ def _in(
     return read
 
 
+def _thinking(
+    read: Callable[[Desk, str], Change | Wrong], *instead: str
+) -> Callable[[Desk, str], Change | Wrong]:
+    """As `read`, unless the rules decide it; takes the place of what was set `instead`."""
+
+    def checked(desk: Desk, text: str) -> Change | Wrong:
+        if (locked := desk.thinking_locked()) is not None:
+            return locked
+        found = read(desk, text)
+        return found if isinstance(found, Wrong) else {**dict.fromkeys(instead), **found}
+
+    return checked
+
+
 def _switch(field: str, name: str) -> Callable[[Desk, str], Change | Wrong]:
     def read(desk: Desk, text: str) -> Change | Wrong:
         word = text.lower()
@@ -202,17 +216,19 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="reasoning-effort", field="reasoning_effort", values="|".join(EFFORTS),
         say="How much the model thinks.", aliases=("reasoning",), example="high",
-        read=_word("reasoning_effort", "reasoning-effort", _EFFORTS),
+        read=_thinking(_word("reasoning_effort", "reasoning-effort", _EFFORTS), "reasoning_mode"),
     ),
     Parameter(
         name="thinking-budget", field="thinking_budget", values="128..32768",
         say="Tokens that the model may think.", aliases=("budget",), example="4096",
-        read=_in("thinking_budget", "thinking-budget", 128, 32768),
+        read=_thinking(_in("thinking_budget", "thinking-budget", 128, 32768), "reasoning_mode"),
     ),
     Parameter(
         name="reasoning-mode", field="reasoning_mode", values="high|medium|low|none",
         say="What `max`, `medium`, `low` and `no-think` set.", example="high",
-        read=_word("reasoning_mode", "reasoning-mode", _MODES),
+        read=_thinking(
+            _word("reasoning_mode", "reasoning-mode", _MODES), "reasoning_effort", "thinking_budget"
+        ),
     ),
     Parameter(
         name="gemini-generation-config", field="gemini_generation_config", values="a JSON object",

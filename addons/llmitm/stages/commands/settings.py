@@ -117,7 +117,11 @@ def _reasoning(name: str, mode: ReasoningMode, say: str) -> Command:
         found = taken(args, ())
         if isinstance(found, Wrong):
             return found
-        desk.settings = replace(desk.settings, reasoning_mode=mode)
+        row = parameter("reasoning-mode")
+        assert row is not None
+        put = _put(desk, row, mode)
+        if isinstance(put, Wrong):
+            return put
         return f"Reasoning is now {mode}."
 
     return Command(name=name, usage="", say=say, examples=(name,), run=run)
