@@ -19,7 +19,7 @@ from llmitm.exchange.lanes import Outgoing
 from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader, no_events
 from llmitm.exchange.verdicts import Buffer, Pass
 from llmitm.exchange.wire import Headers, WireResponse, header, media_type
-from llmitm.stages.contract import Again, Answer, Cut, Forward, Hold, Refuse, Retry
+from llmitm.stages.contract import Again, Answer, Cut, Forward, Refuse, Retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +222,6 @@ class Answering:
         if watching.response:
             effect, trace = watching.on_response(turn, fold(staged))
             exchange.trace.extend(trace)
-            if isinstance(effect, Hold):
-                exchange.notes.append(f"not held ({effect.reason}): nobody reviews")
-                effect = effect.default
             match effect:
                 case Answer(response=response):
                     return exchange.marked(exchange.answers.response(response, exchange.losses))

@@ -8,7 +8,7 @@ done nothing, `refuse` answers the client with an error. This is one of the two 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmitm.canon.events import Event, Fault
@@ -21,6 +21,9 @@ from llmitm.stages.contract import (
     Again,
     Answer,
     Cut,
+    Decided,
+    Denied,
+    EventEffect,
     Forward,
     Hold,
     Refuse,
@@ -30,6 +33,7 @@ from llmitm.stages.contract import (
     Stage,
     Trace,
     Turn,
+    Waits,
     overrides,
 )
 
@@ -42,12 +46,26 @@ class Step:
     on_error: Literal["forward", "refuse"] = "forward"
 
 
+type Ended = Cut | Again | StageError
+
+
+@dataclass(slots=True)
+class Paused:
+    """A stage waits for an operator. hold: about what; place: the stage's among the watching ones;
+    rest: what comes after it, an event with the first stage that is to see it, an effect with the
+    stage whose it is."""
+
+    hold: Hold
+    place: int
+    rest: list[tuple[Event | Cut | Again | Waits, int]]
+
+
 @dataclass(frozen=True, slots=True)
 class Staged:
     """Events after the stages. end: what stops the answer after them, None = it goes on."""
 
     events: tuple[Event, ...]
-    end: Cut | Again | StageError | None = None
+    end: Ended | Paused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +77,47 @@ class Watching:
     response: tuple[Step, ...] = ()
 
     def on_events(self, turn: Turn, events: Iterable[Event]) -> Staged:
-        """The events that go on in place of these, and what ends or repeats the answer."""
+        """The events that go on in place of these, and what ends, repeats or halts the answer."""
         staged: list[Event] = []
-        for event in events:
+        coming = iter(events)
+        for event in coming:
             effect = self._through(turn, event, 0, staged)
             if effect is not None:
+                if isinstance(effect, Paused):
+                    effect.rest += [(each, 0) for each in coming]
                 return Staged(tuple(staged), effect)
         return Staged(tuple(staged))
 
+    def on_decided(self, turn: Turn, paused: Paused, decided: Decided) -> Staged:
+        """The events that go on now that it is decided, and what ends or halts the answer then."""
+        staged: list[Event] = []
+        ended = self._decide(turn, paused.place, decided, staged)
+        rest = iter(paused.rest)
+        for each, place in rest:
+            if ended is not None:
+                if isinstance(ended, Paused):
+                    ended.rest += [(each, place), *rest]
+                break
+            if isinstance(each, Cut | Again | Waits):
+                ended = self._follow(turn, each, place, staged)
+            else:
+                ended = self._through(turn, each, place, staged)
+        return Staged(tuple(staged), ended)
+
+    def _decide(
+        self, turn: Turn, place: int, decided: Decided, staged: list[Event]
+    ) -> Ended | Paused | None:
+        step = self.event[place]
+        try:
+            effect = step.stage.on_decided(turn, decided)
+        except Exception as cause:  # noqa: BLE001
+            # What the stage kept back is lost with it, so that the answer cannot simply go on.
+            return StageError(step.stage.name, cause)
+        return self._follow(turn, effect, place, staged)
+
     def _through(
         self, turn: Turn, event: Event, first: int, staged: list[Event]
-    ) -> Cut | Again | StageError | None:
+    ) -> Ended | Paused | None:
         """One event through the stages from `first` on; what is left of it is put to `staged`."""
         for place in range(first, len(self.event)):
             step = self.event[place]
@@ -79,22 +127,34 @@ class Watching:
                 if step.on_error == "refuse":
                     return StageError(step.stage.name, cause)
                 continue
-            if isinstance(effect, Cut | Again):
-                for each in effect.events:
-                    ended = self._through(turn, each, place + 1, staged)
-                    if ended is not None:
-                        return ended
-                return effect
-            if len(effect) == 1:
-                event = effect[0]
-                continue
-            for each in effect:
-                ended = self._through(turn, each, place + 1, staged)
-                if ended is not None:
-                    return ended
-            return None
+            if isinstance(effect, Cut | Again | Waits) or len(effect) != 1:
+                return self._follow(turn, effect, place, staged)
+            event = effect[0]
         staged.append(event)
         return None
+
+    def _follow(
+        self, turn: Turn, effect: EventEffect, place: int, staged: list[Event]
+    ) -> Ended | Paused | None:
+        """What the stage at `place` wants, through the stages behind it."""
+        if isinstance(effect, Cut | Again | Waits):
+            own, coming = effect, iter(effect.events)
+        else:
+            own, coming = None, iter(effect)
+        for each in coming:
+            ended = self._through(turn, each, place + 1, staged)
+            if ended is None:
+                continue
+            if isinstance(ended, Paused):
+                ended.rest += [(later, place + 1) for later in coming]
+                if own is not None:
+                    ended.rest.append((replace(own, events=()), place))
+            return ended
+        if not isinstance(own, Waits):
+            return own
+        if turn.may_wait:
+            return Paused(own.hold, place, [])
+        return self._decide(turn, place, own.hold.default, staged)
 
     def on_response(
         self, turn: Turn, response: Response
@@ -111,7 +171,7 @@ class Watching:
                     pass
                 case Answer():
                     response = effect.response
-                case Refuse() | Hold() | Retry():
+                case Refuse() | Retry():
                     return effect, tuple(trace)
         if trace and any(row.effect == "Answer" for row in trace):
             return Answer(response=response), tuple(trace)
@@ -187,7 +247,8 @@ class Pipeline:
             if isinstance(effect, Hold):
                 # Nobody reviews: what the rule says for that case happens at once.
                 comments.append(f"not held ({effect.reason}): nobody reviews")
-                effect = effect.default
+                default = effect.default
+                effect = FORWARD if isinstance(default, Denied) else default
             if not isinstance(effect, Forward):
                 end = effect
                 break

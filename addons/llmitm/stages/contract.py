@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llmitm.canon.events import Event, Fault, Usage
+from llmitm.canon.parts import ToolCall
 from llmitm.canon.request import Request
 from llmitm.canon.response import Response
 from llmitm.canon.values import Loss
@@ -50,12 +51,33 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """An operator says no. form: an error of the protocol, a refusal in the model's voice, or the
+    result of the tool call that was asked about (of nothing else)."""
+
+    message: str = ""
+    form: Literal["error", "refusal", "tool_result"] = "error"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Waits for an operator; `timeout_s` later the `default` effect happens."""
+    """Waits for an operator; `timeout_s` later the `default` effect happens.
+
+    reason: one clause for the operator; rule: name of the rule that holds, empty = none does;
+    timeout_s: None = as `rules/review.yaml` says for all; verdicts: what was found in it (`loop`,
+    `tool_loop`, `dangerous_command`, `secret`); may_approve: False where nothing is behind it that
+    could answer; call, response: what is held of an answer, both None = the request.
+    """
 
     reason: str
-    timeout_s: float
-    default: Forward | Refuse
+    rule: str = ""
+    timeout_s: float | None = None
+    default: Decided = field(default_factory=lambda: FORWARD)
+    verdicts: tuple[str, ...] = ()
+    may_approve: bool = True
+    call: ToolCall | None = None
+    response: Response | None = None
     why: str = ""
 
 
@@ -64,6 +86,16 @@ class Retry:
     """The answer is thrown away and the model asked again with this request."""
 
     request: Request
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """After these events nothing of the answer goes on until an operator has decided about what
+    the stage keeps back: then its `on_decided` is called, and what it gives goes on."""
+
+    hold: Hold
+    events: tuple[Event, ...] = ()
     why: str = ""
 
 
@@ -85,9 +117,15 @@ class Again:
     why: str = ""
 
 
-type EventEffect = Sequence[Event] | Cut | Again
+type EventEffect = Sequence[Event] | Cut | Again | Waits
 type RequestEffect = Forward | Answer | Refuse | Hold
-type ResponseEffect = Forward | Answer | Refuse | Hold | Retry
+type ResponseEffect = Forward | Answer | Refuse | Retry
+type Decided = Forward | Answer | Refuse | Denied
+"""What an operator (or a time that ran out) decides about something held.
+
+Of a request: Forward, with the edited one if it was edited; Answer in the model's place; Refuse or
+Denied. Of an answer: Forward = as it is, Answer = this one instead. Of a tool call: Forward, Answer
+with the parts that take the call's place (the edited call, a text), Refuse or Denied."""
 
 FORWARD = Forward()
 """Nothing to do: goes on as it is."""
@@ -118,7 +156,9 @@ class Turn:
     secrets: what the client shows as its key, bare of scheme words; never shown or kept on disk;
     memory: stage name -> whatever that stage keeps for this exchange;
     request: as all stages have left it, None while they are asked: what `Again` goes on from;
-    may_ask_again: whether `Again` can be done; where it cannot, it ends the answer.
+    may_ask_again: whether `Again` can be done; where it cannot, it ends the answer;
+    may_wait: whether an operator can be asked; where not, a hold's default happens at once;
+    verdicts: what stages have found in the request, see `Hold.verdicts`.
     """
 
     id: str
@@ -136,6 +176,8 @@ class Turn:
     memory: dict[str, Any] = field(default_factory=dict[str, Any])
     request: Request | None = None
     may_ask_again: bool = True
+    may_wait: bool = True
+    verdicts: set[str] = field(default_factory=set[str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +251,10 @@ class Stage:
         off. Of a whole body the same events come as of a stream.
         """
         return (event,)
+
+    def on_decided(self, turn: Turn, decided: Decided) -> EventEffect:
+        """What goes on in place of what the stage keeps back since its last `Waits`."""
+        raise NotImplementedError
 
     def on_response(self, turn: Turn, response: Response) -> ResponseEffect:
         """What happens to the whole answer. Overriding this buffers the turn."""

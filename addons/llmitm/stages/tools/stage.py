@@ -41,6 +41,7 @@ from llmitm.stages.contract import (
     Forward,
     Stage,
     Turn,
+    Waits,
 )
 from llmitm.stages.tools.offers import offered, policy_for
 from llmitm.stages.tools.projects import project_dir
@@ -199,7 +200,7 @@ class Tools(Stage):
         kept = dict.fromkeys(choice for choice, _ in watched.held)
         for choice in kept if isinstance(event, End) else (event.choice,):
             effect = self._released(turn, watched, choice, over=True)
-            if isinstance(effect, Again | Cut):
+            if isinstance(effect, Again | Cut | Waits):
                 return replace(effect, events=(*out, *effect.events))
             out += effect
         if isinstance(event, Finish) and event.choice in watched.stopped:
@@ -226,7 +227,7 @@ class Tools(Stage):
             if isinstance(effect, Again):
                 # What was made of the calls before has not reached the client.
                 return effect
-            if isinstance(effect, Cut):
+            if isinstance(effect, Cut | Waits):
                 return replace(effect, events=(*out, *effect.events))
             out += effect
         return tuple(out)
