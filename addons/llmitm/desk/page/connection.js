@@ -1,15 +1,11 @@
 // The line to the server: one WebSocket that comes back by itself, and REST for what is too long
-// for it. Nothing is ever sent again by itself: what was sent when the line broke is looked up in
+// for it. Who asks stands in a cookie that scripts cannot read. Nothing is ever sent again by itself: what was sent when the line broke is looked up in
 // the next snapshot.
 
 import { setServerTime } from "./format.js";
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15000;
-const TOKEN = "llmitm.token";
-
-export const token = () => sessionStorage.getItem(TOKEN) ?? "";
-export const setToken = (given) => (given ? sessionStorage.setItem(TOKEN, given) : sessionStorage.removeItem(TOKEN));
 
 export class ServerError extends Error {
   constructor(status, code, message) {
@@ -29,7 +25,6 @@ function cookie(name) {
 
 function headers() {
   const made = { Accept: "application/json" };
-  if (token()) made.Authorization = `Bearer ${token()}`;
   const xsrf = cookie("_mitmproxy_xsrf") || cookie("_xsrf");
   if (xsrf) made["X-XSRFToken"] = xsrf;
   return made;
@@ -92,7 +87,6 @@ export function connect({ heard, state }) {
     }
     const url = new URL("ws", document.baseURI);
     url.protocol = url.protocol.replace("http", "ws");
-    if (token()) url.searchParams.set("token", token());
     const opened = new WebSocket(url);
     socket = opened;
     opened.onmessage = (event) => {
@@ -117,6 +111,14 @@ export function connect({ heard, state }) {
   open();
   return {
     now,
+    /** The line may be dead although it looks open: a new one brings a new snapshot. */
+    again() {
+      const old = socket;
+      socket = null;
+      old?.close();
+      clearTimeout(timer);
+      open();
+    },
     /** False if there is no line: nothing was sent. */
     send(type, data) {
       if (socket?.readyState !== WebSocket.OPEN) return false;

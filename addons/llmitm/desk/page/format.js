@@ -57,7 +57,7 @@ export const many = (given, one, more = `${one}s`) => `${count(given)} ${given =
 export const KINDS = { request: "Request", response: "Answer", tool_call: "Tool call" };
 export const kindName = (kind) => KINDS[kind] ?? String(kind ?? "");
 
-const DONE = { approve: "approved", edit: "edited and sent", answer: "answered", reject: "rejected", timeout: "decided by time-out", cancel: "cancelled", cancelled: "cancelled", standing: "approved by a standing approval" };
+const DONE = { approve: "approved", edit: "edited and sent", answer: "answered", reject: "rejected", timeout: "ended by the time limit", cancelled: "cancelled", shutdown: "refused at shutdown", full: "let through: too many waited" };
 export const doneName = (action) => DONE[action] ?? String(action ?? "");
 
 const AFTER = { approve: "approved", reject: "rejected", answer: "answered by rule" };
