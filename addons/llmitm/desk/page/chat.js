@@ -55,18 +55,27 @@ function fold(items, list) {
 }
 
 function turn(message, { isNew = false, more = null }) {
-  const role = ROLES[message.role] ?? String(message.role ?? "");
+  const role = Object.hasOwn(ROLES, message.role) ? ROLES[message.role] : visible(String(message.role ?? ""));
   const name = message.name ? el("span", { class: "name" }, visible(String(message.name))) : null;
   const head = el("h3", { class: "role", tabindex: "-1" }, role, name, isNew ? el("span", { class: "badge new" }, "new") : null);
   const parts = (message.parts ?? []).map((part) => piece(part, more));
   const empty = parts.length ? null : el("p", { class: "hint" }, "Empty message");
-  return el("li", { class: `turn ${isNew ? "is-new" : ""}`, "data-role": message.role ?? "" }, head, parts, empty);
+  return el("li", { class: `turn ${isNew ? "is-new" : ""}`, "data-role": Object.hasOwn(ROLES, message.role) ? message.role : null }, head, parts, empty);
 }
 
 function piece(part, more) {
-  const draw = { text: words, reasoning, tool_call: toolCall, tool_result: toolResult, media, refusal }[part.type] ?? other;
+  const draw = DRAWN.get(part.type) ?? other;
   return draw(part, more);
 }
+
+const DRAWN = new Map([
+  ["text", (part, more) => words(part, more)],
+  ["reasoning", reasoning],
+  ["tool_call", toolCall],
+  ["tool_result", toolResult],
+  ["media", (part) => media(part)],
+  ["refusal", (part, more) => refusal(part, more)],
+]);
 
 const words = (part, more) => long(part, more, "text");
 
