@@ -14,6 +14,12 @@ const REASONS = [
   ["content_filter", "content filter"],
 ];
 
+const PLACES = {
+  request: "Answer in the model’s place",
+  response: "Answer in place of the held one",
+  tool_call: "Say this in place of the tool call",
+};
+
 export class AnswerForm {
   name = "answer";
 
@@ -47,7 +53,7 @@ export class AnswerForm {
     return el(
       "form",
       { class: "work answer", "aria-labelledby": "work-title", on: { submit: (event) => event.preventDefault() } },
-      el("h3", { id: "work-title", tabindex: "-1" }, "Answer in the model’s place"),
+      el("h3", { id: "work-title", tabindex: "-1" }, PLACES[this.card.kind] ?? PLACES.request),
       this.card.kind === "request" ? this.toggle : null,
       el("div", { class: "field" }, el("label", { htmlFor: "answer-text" }, "Text of the answer"), this.liveText.element, this.text),
       el("details", { class: "more", open: Boolean(this.reasoning.value) }, el("summary", {}, "Reasoning, optional"), labelled("Reasoning", this.reasoning, { hideLabel: true }), this.reasoningSend),
