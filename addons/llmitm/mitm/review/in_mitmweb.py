@@ -87,7 +87,7 @@ class WebRest(InMitmweb):
         if not self.collected.add(chunk) and not self._finished:
             replies.send_error(self, 413)
 
-    def _answer(self, path: str) -> None:
+    async def _answer(self, path: str) -> None:
         body = self.collected.body()
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if self._finished:
@@ -96,7 +96,7 @@ class WebRest(InMitmweb):
             replies.send_error(self, 415)
             return
         by = decider(self.door.account, self.get_query_argument("operator", ""))
-        reply = self.door.rest.answer(self.request.method or "", path, body, by)
+        reply = await self.door.rest.answer(self.request.method or "", path, body, by)
         replies.send_json(self, reply.status, reply.body)
 
     get = post = put = patch = delete = _answer

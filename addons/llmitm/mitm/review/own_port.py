@@ -190,10 +190,10 @@ class OwnBody(Own):
 class OwnRest(OwnBody):
     """Everything below `/llm/api/v1/` that needs a login."""
 
-    def _answer(self, path: str) -> None:
+    async def _answer(self, path: str) -> None:
         body = self.json_body()
         if body is not None:
-            reply = self.own.door.rest.answer(self.request.method or "", path, body, self.by)
+            reply = await self.own.door.rest.answer(self.request.method or "", path, body, self.by)
             replies.send_json(self, reply.status, reply.body)
 
     get = post = put = patch = delete = _answer

@@ -81,7 +81,7 @@ class LiveSocket(WebSocketHandler):
         if wait_s:
             await asyncio.sleep(min(wait_s, _LONGEST_WAIT_S))
         if not line.over:
-            answer = self._door.rest.hear(message, line.by)
+            answer = await self._door.rest.hear(message, line.by)
             if answer is not None:
                 line.say(answer)
 
