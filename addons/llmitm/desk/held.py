@@ -115,8 +115,8 @@ class Entry:
     `timeout`, `cancelled`, `shutdown`, `full`, `standing`, `standing_used`, `revoked`, `updated`,
     `closed`.
 
-    by: who, empty = nobody; action: what an operator decided; effect: what happens by that, in one
-    word; digest: of what is held; shown: the digest the operator named, empty = named none;
+    by: who (for `cancelled`: who was writing), empty = nobody; action: what an operator decided;
+    effect: what happens by that, in one word; digest: of what is held; shown: the digest the operator named, empty = named none;
     difference: unified, of the documents, capped; wait_s: None = not over.
     """
 

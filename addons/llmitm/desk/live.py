@@ -20,12 +20,14 @@ type Spoken = Literal["text", "reasoning"]
 
 @dataclass(slots=True)
 class LiveAnswer:
-    """written: characters so far; calls: how many; open: index -> part that has not ended yet."""
+    """written: characters so far; calls, ids: how many tool calls with which ids;
+    open: index -> part that has not ended yet; next: index of the part after these."""
 
     written: int = 0
     calls: int = 0
     open: dict[int, Part] = field(default_factory=dict[int, Part])
     next: int = 0
+    ids: set[str] = field(default_factory=set[str])
     _kept: list[str] = field(default_factory=list[str])
     _room: int = MOST_CHARACTERS
 
@@ -50,7 +52,9 @@ class LiveAnswer:
         return (*self.closing(), PartStart(index, part), PartDelta(index, kind, text))
 
     def call(self, call: ToolCall) -> tuple[Event, ...]:
-        """The events of a whole tool call."""
+        """The events of a whole tool call. Raises ReviewError `invalid` for an id used before."""
+        if call.id in self.ids:
+            raise ReviewError("invalid", f"two tool calls have the id {call.id!r}")
         index = self.next
         bare = ToolCall(id=call.id, name=call.name, arguments="", kind=call.kind)
         delta = (PartDelta(index, "arguments", call.arguments),) if call.arguments else ()
@@ -83,7 +87,9 @@ class LiveAnswer:
                 case PartStart():
                     self.open[event.index] = event.part
                     self.next = event.index + 1
-                    self.calls += isinstance(event.part, ToolCall)
+                    if isinstance(event.part, ToolCall):
+                        self.calls += 1
+                        self.ids.add(event.part.id)
                     self.written += weight(event)
                     self._keep(_opening(event.part, first=not event.index))
                 case PartDelta():

@@ -29,13 +29,15 @@ class Standing:
     def grant(self, card: Card, by: str, now: float, until: float) -> None:
         """From now on the card's sort goes on, with no other verdicts than the card's own.
 
-        A longer or wider approval of the sort that stands already is replaced: the last word
-        counts. Raises ReviewError `not_allowed` when too many stand.
+        An approval of the sort that stands already is replaced: the last word counts.
         """
+        self._by_sort[card.sort] = _Standing(frozenset(card.verdicts), by, now, until)
+
+    def check_room(self, card: Card, now: float) -> None:
+        """Raises ReviewError `not_allowed` when too many stand to grant the card's sort."""
         self._forget(now)
         if card.sort not in self._by_sort and len(self._by_sort) >= self._most:
             raise ReviewError("not_allowed", f"{self._most} approvals stand already: revoke one")
-        self._by_sort[card.sort] = _Standing(frozenset(card.verdicts), by, now, until)
 
     def covers(self, card: Card, now: float) -> str | None:
         """Who has approved of its sort, None = nobody."""
@@ -47,7 +49,9 @@ class Standing:
 
     def use(self, card: Card) -> None:
         """Counts one that went on by it."""
-        self._by_sort[card.sort].used += 1
+        standing = self._by_sort.get(card.sort)
+        if standing is not None:
+            standing.used += 1
 
     def rows(self, now: float) -> list[Approval]:
         """What stands, the oldest first."""

@@ -93,6 +93,10 @@ class Table:
         )
         self.log(entry)
 
+    def waits(self, held: Held) -> bool:
+        """Whether it has not ended."""
+        return self.held.get(held.card.id) is held
+
     def remove(self, held: Held) -> None:
         """It waits no more."""
         self.held.pop(held.card.id, None)
@@ -141,12 +145,13 @@ class Table:
         assert waiting is not None
         if not held.opened:
             held.opened = True
-            if not waiting.begin():
+            # It may have ended while it was called.
+            if not waiting.begin() or not self.waits(held):
                 self.cancel(held, LEFT)
                 return False
         if events:
             held.live.took(events)
-            if not waiting.write(events):
+            if not waiting.write(events) or not self.waits(held):
                 self.cancel(held, LEFT)
                 return False
         return True
@@ -185,12 +190,20 @@ class Table:
 
     def cancel(self, held: Held, why: str) -> None:
         """The card ends because nobody is there any more. Nothing happens when it is over."""
-        if self.held.get(held.card.id) is not held:
+        if not self.waits(held):
             return
         self.remove(held)
         past = self.past(held.card, "cancelled", "", why)
         self.history.add(past)
-        self.note("cancelled", held.card, digest=held.digest, note=why, wait_s=past.wait_s)
+        self.note(
+            "cancelled",
+            held.card,
+            by=held.writer,
+            digest=held.digest,
+            note=why,
+            wait_s=past.wait_s,
+            difference=held.live.kept(),
+        )
         self.tell_end(past)
 
     def past(self, card: Card, action: Ending, by: str, note: str) -> Past:
