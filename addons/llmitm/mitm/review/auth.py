@@ -136,7 +136,9 @@ class Logins:
         if not token or len(token) > _LONGEST_TOKEN:
             return None
         try:
-            signed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            signed = base64.b64decode(
+                token + "=" * (-len(token) % 4), altchars=b"-_", validate=True
+            )
         except (ValueError, binascii.Error):
             return None
         days = self._settings.token_minutes / (24 * 60)

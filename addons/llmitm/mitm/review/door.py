@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest
 
 from llmitm.mitm.review.auth import Logins
+from llmitm.mitm.review.hub import Hub
 from llmitm.mitm.review.limits import PerMinute
 from llmitm.mitm.review.pages import Page
 from llmitm.mitm.review.rest import Rest
 from llmitm.mitm.review.settings import ReviewSettings
-from llmitm.mitm.review.socket import Hub
 
 _MOST_ASSETS = 1200
 _GIVEN_NAME = re.compile(r"[\w .'-]{1,40}")

@@ -25,12 +25,20 @@ SHUTDOWN = (1001, "the proxy shuts down")
 
 
 class Line:
-    """What one connection has still to be told. close: (code, reason) -> closes the connection."""
+    """What one connection has still to be told. write: puts a message on the wire at once;
+    close: (code, reason) -> closes the connection."""
 
-    def __init__(self, operator: Operator, by: str, close: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        by: str,
+        write: Callable[[str], None],
+        close: Callable[[int, str], None],
+    ) -> None:
         self.operator = operator
         self.by = by
-        self.close = close
+        self._write = write
+        self._close = close
         self._texts: deque[str] = deque()
         self._characters = 0
         self._more = asyncio.Event()
@@ -53,7 +61,13 @@ class Line:
         if self.over:
             return
         self.forget()
-        self.close(code, reason)
+        self._close(code, reason)
+
+    def last_words(self) -> None:
+        """Puts on the wire what waits: there will be no time for it later."""
+        for text in self._texts:
+            self._write(text)
+        self._texts.clear()
 
     def forget(self) -> None:
         """The connection is over."""
@@ -136,4 +150,5 @@ class Hub:
     def close(self) -> None:
         """Closes everything."""
         for line in list(self._lines):
+            line.last_words()
             line.end(*SHUTDOWN)

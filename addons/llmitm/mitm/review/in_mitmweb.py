@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 from mitmproxy.tools.web import app as web
@@ -44,7 +43,7 @@ class InMitmweb(web.RequestHandler):
         super().set_default_headers()
         replies.set_safe_headers(self)
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         """Refuses what another site asks for."""
         crossed = self.request.headers.get("Sec-Fetch-Site", "none")
         if self.request.method not in _READING and crossed not in ("same-origin", "none"):
@@ -75,7 +74,7 @@ class WebRest(InMitmweb):
         super().initialize(door)
         self.collected = Collected(door.most_bytes)
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         """See `InMitmweb`; a body that is said to be too large is refused before it comes."""
         self.collected.admit(self)
         super().prepare()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -57,7 +56,7 @@ class Own(RequestHandler):
         """An error in words, never a traceback."""
         replies.send_error(self, status_code)
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         """Refuses what may not come in. What it refuses has been answered when this returns."""
         if not self._may_come():
             return
@@ -144,7 +143,12 @@ class Own(RequestHandler):
         """Lets the browser remember the login; scripts cannot read it."""
         seconds = self.own.settings.token_minutes * 60
         self.set_cookie(
-            self.own.cookie, login.token, max_age=seconds, httponly=True, samesite="Strict", path="/"
+            self.own.cookie,
+            login.token,
+            max_age=seconds,
+            httponly=True,
+            samesite="Strict",
+            path="/",
         )
         # Made here so that the page finds it.
         assert self.xsrf_token
@@ -163,7 +167,7 @@ class OwnBody(Own):
         super().initialize(own)
         self.collected = Collected(self.most_bytes())
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         """See `Own`; a body that is said to be too large is refused before it comes."""
         self.collected.admit(self)
         super().prepare()
@@ -330,7 +334,7 @@ class Nothing(Own):
 
     needs_login = counted = False
 
-    def prepare(self) -> Awaitable[None] | None:
+    def prepare(self) -> None:
         """404, for whoever may come at all."""
         super().prepare()
         if not self._finished:
@@ -387,5 +391,3 @@ def own_application(own: OwnDoor) -> Application:
         websocket_max_message_size=own.door.most_bytes,
         websocket_ping_interval=20,
     )
-
-

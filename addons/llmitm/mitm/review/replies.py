@@ -1,4 +1,4 @@
-"""How an answer leaves, on both servers: JSON, headers, errors in words, no secret in a log line."""
+"""How an answer leaves, on both servers: JSON, headers, errors in words, no secret in a log."""
 
 from __future__ import annotations
 

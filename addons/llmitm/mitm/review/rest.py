@@ -18,9 +18,9 @@ from llmitm.desk.messages import (
     ApproveRequest,
     ApproveRequestMessage,
     CardView,
+    Checked,
     CheckEdit,
     CheckEditMessage,
-    Checked,
     CompleteResponse,
     CompleteResponseMessage,
     EditRequest,
@@ -164,7 +164,9 @@ class Rest:
     async def answer(self, method: str, path: str, body: bytes, by: str) -> Reply:
         """What a REST request is answered. path: below `/llm/api/v1/`."""
         steps = path.strip("/").split("/")
-        known = [(route, found) for route in ROUTES if (found := _matches(route, steps)) is not None]
+        known = [
+            (route, found) for route in ROUTES if (found := _matches(route, steps)) is not None
+        ]
         chosen = [pair for pair in known if pair[0].method == method]
         if not chosen:
             status = 405 if known else 404

@@ -71,7 +71,7 @@ class LoggedIn(BaseModel):
 
 
 class Who(BaseModel):
-    """operator: how decisions name them; expires_at: seconds since the epoch, 0 = as mitmweb says."""
+    """operator: how decisions name them; expires_at: epoch seconds, 0 = as mitmweb says."""
 
     username: str
     operator: str
@@ -187,9 +187,7 @@ def asyncapi() -> dict[str, Any]:
         "channels": {
             "desk": {
                 "address": "/llm/ws",
-                "messages": {
-                    name: {"$ref": f"#/components/messages/{name}"} for name in named
-                },
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in named},
             }
         },
         "operations": {

@@ -55,8 +55,13 @@ def review_settings(environ: Mapping[str, str]) -> ReviewSettings:
         token_minutes=whole_number(environ, "ACCESS_TOKEN_EXPIRE_MINUTES", 480, 1, 7 * 24 * 60),
         cors_origins=_origins(environ),
         requests_per_minute=whole_number(environ, "RATE_LIMIT_PER_MINUTE", 60, 1, 1_000_000),
-        most_bytes=whole_number(environ, "MAX_REQUEST_SIZE", 10 << 20, 1024, 256 << 20),
+        most_bytes=most_bytes(environ),
     )
+
+
+def most_bytes(environ: Mapping[str, str]) -> int:
+    """How large a request or a message of an operator may be. Raises RuleError."""
+    return whole_number(environ, "MAX_REQUEST_SIZE", 10 << 20, 1024, 256 << 20)
 
 
 def operator_name(environ: Mapping[str, str]) -> str:
@@ -142,6 +147,11 @@ def listen_address(text: str) -> tuple[str, int]:
         say = f"{text!r}: write an address and a port, such as 127.0.0.1:8082 or [::1]:8082"
         raise ValueError(say) from None
     return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can reach this address."""
+    return ip_address(host.partition("%")[0]).is_loopback
 
 
 def hash_password(read: Callable[[str], str], say: Callable[[str], None]) -> int:

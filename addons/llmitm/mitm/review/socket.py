@@ -6,6 +6,7 @@ Messages are taken one after another and no faster than `Pace` allows: who talks
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -19,6 +20,11 @@ from llmitm.mitm.review.limits import Pace
 _BURST = 200
 _PER_SECOND = 50.0
 _LONGEST_WAIT_S = 5.0
+
+
+def _look(sent: asyncio.Future[None]) -> None:
+    if not sent.cancelled():
+        sent.exception()
 
 
 class LiveSocket(WebSocketHandler):
@@ -54,7 +60,7 @@ class LiveSocket(WebSocketHandler):
             return
         operator = self.signed_in()
         by = decider(operator.name, self.get_query_argument("operator", ""))
-        line = Line(operator, by, self.close)
+        line = Line(operator, by, self._write_now, self.close)
         self._line = line
         # The snapshot first: what joining makes the queue say comes after it.
         line.say(self._door.rest.snapshot(by))
@@ -64,6 +70,11 @@ class LiveSocket(WebSocketHandler):
         if operator.until_s:
             left = max(0.0, operator.until_s - self._door.now())
             self._until = loop.call_later(left, line.end, *SIGNED_OUT)
+
+    def _write_now(self, text: str) -> None:
+        with contextlib.suppress(WebSocketClosedError):
+            # Whether it arrived nobody can do anything about.
+            self.write_message(text).add_done_callback(_look)
 
     async def _send(self, line: Line) -> None:
         while (text := await line.next()) is not None:

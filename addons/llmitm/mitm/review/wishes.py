@@ -15,8 +15,8 @@ from llmitm.desk import rulings
 from llmitm.desk.cards import Card
 from llmitm.desk.messages import (
     Checked,
-    CheckedMessage,
     CheckEditMessage,
+    CheckedMessage,
     EditRequest,
     EditRequestMessage,
     Wish,
