@@ -6,8 +6,10 @@ back as the same objects. A document's first line is a comment that says what it
 
 from __future__ import annotations
 
-import difflib
+import re
 from collections.abc import Callable, Mapping
+from difflib import unified_diff
+from itertools import chain, islice
 
 from llmitm.canon.parts import ToolCall
 from llmitm.canon.request import Request
@@ -97,15 +99,41 @@ def _read[T](text: str, original: T, read: Callable[[Node, T, Mistakes], T]) -> 
 def difference(before: str, after: str, *, most_characters: int = 20_000) -> str:
     """A unified diff of two documents, empty when they are the same; its end is cut off with a
     line that says so when it is longer than `most_characters`."""
+    old, new = before.split("\n"), after.split("\n")
+    if old == new:
+        return ""
+    skip = max(_alike(old, new) - _CONTEXT, 0)
+    most = min(len(old), len(new)) - skip
+    end = max(min(_alike(old[::-1], new[::-1]), most) - _CONTEXT, 0)
+    gone, come = old[skip : len(old) - end], new[skip : len(new) - end]
+    if max(len(gone), len(come)) > _MOST_LINES:
+        # Matching that many lines could take seconds.
+        changes = iter([f"@@ -1,{len(gone)} +1,{len(come)} @@"])
+        changes = chain(changes, ("-" + line for line in gone), ("+" + line for line in come))
+    else:
+        changes = islice(unified_diff(gone, come, lineterm="", n=_CONTEXT), 2, None)
     lines: list[str] = []
     size = 0
-    changes = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), "before", "after", lineterm="", n=2
-    )
     for line in changes:
         size += len(line) + 1
         if size > most_characters:
             lines.append("… the rest of the difference is left out")
             break
-        lines.append(line)
+        lines.append(_HUNK.sub(lambda found: _moved(found, skip), line))
     return "".join(line + "\n" for line in lines)
+
+
+_CONTEXT = 2
+_MOST_LINES = 2000
+_HUNK = re.compile(r"\A@@ -(\d+)(\S*) \+(\d+)(\S*) @@")
+
+
+def _moved(found: re.Match[str], by: int) -> str:
+    return f"@@ -{int(found[1]) + by}{found[2]} +{int(found[3]) + by}{found[4]} @@"
+
+
+def _alike(one: list[str], other: list[str]) -> int:
+    """How many lines both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    differs = (place for place, (left, right) in pairs if left != right)
+    return next(differs, min(len(one), len(other)))

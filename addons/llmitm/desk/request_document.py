@@ -47,13 +47,7 @@ _FORMATS: tuple[Literal["text", "json_object", "json_schema"], ...] = (
 def written_request(request: Request) -> dict[str, Written]:
     """The document as data."""
     shown: dict[str, Written] = {"model": request.model, "stream": request.stream}
-    sampling = request.sampling
-    for name in _SAMPLING:
-        value = cast("float | None", getattr(sampling, name))
-        if value is not None:
-            shown[name] = value
-    if sampling.stop:
-        shown["stop"] = list(sampling.stop)
+    shown |= _sampled(request.sampling)
     if request.reasoning is not None:
         shown["reasoning"] = _told(request.reasoning, ("mode", "effort", "budget_tokens", "show"))
     if request.verbosity is not None:
@@ -77,6 +71,11 @@ def written_request(request: Request) -> dict[str, Written]:
         _message(place, message) for place, message in enumerate(request.messages, 1)
     ]
     return shown
+
+
+def _sampled(sampling: Sampling) -> dict[str, Written]:
+    shown = _told(sampling, _SAMPLING)
+    return {**shown, "stop": list(sampling.stop)} if sampling.stop else shown
 
 
 def _told(value: object, names: tuple[str, ...]) -> dict[str, Written]:

@@ -114,9 +114,9 @@ def _read_choice(fields: Fields, was: Choice, mistakes: Mistakes) -> Choice:
 def _finish(fields: Fields, was: Choice) -> Finish | None:
     if "finish" not in fields.names():
         return None
-    before = was.finish or Finish("unknown", choice=was.index)
-    reason = fields.word("finish", before.reason, FINISHES)
-    if was.finish is not None and reason == before.reason:
+    before: FinishReason = was.finish.reason if was.finish is not None else "unknown"
+    reason: FinishReason = fields.word("finish", before, FINISHES)
+    if was.finish is not None and reason == before:
         return was.finish
     return Finish(reason, choice=was.index)
 

@@ -146,8 +146,9 @@ def _not_yaml(error: Exception, text: str, file: str) -> RuleError:
         line = mark.line + 1 if mark else 0
         return RuleError(file, line, "", f"not YAML: {error.problem or error.context}")
     if isinstance(error, ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        say = f"not YAML: the character U+{ord(text[error.position]):04X} must be escaped"
+        position = cast("int", error.position)
+        line = text.count("\n", 0, position) + 1
+        say = f"not YAML: the character U+{ord(text[position]):04X} must be escaped"
         return RuleError(file, line, "", say)
     return RuleError(file, 0, "", f"not YAML: {_first_line(error)}")
 
