@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,7 +57,7 @@ class ReviewServer:
 
     queue: what waits; check, edited: of a document that an operator has edited, see `wishes`;
     environ: where the settings of the own port come from; page: the folder of the page's files,
-    None = as shipped.
+    None = as shipped; clock, now: seconds, that only go forward and since the epoch.
     """
 
     def __init__(
@@ -67,7 +67,11 @@ class ReviewServer:
         edited: Edited,
         environ: Mapping[str, str] = os.environ,
         page: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
+        self._now = now
         self._page = page or page_folder()
         self._environ = environ
         self._queue = queue
@@ -175,8 +179,8 @@ class ReviewServer:
                 most_bytes=most_bytes(self._environ),
                 account=operator_name(self._environ),
                 comes_from_proxy=self._through.comes_from_proxy,
-                clock=time.monotonic,
-                now=time.time,
+                clock=self._clock,
+                now=self._now,
             )
         return self._door
 
@@ -200,7 +204,7 @@ class ReviewServer:
         own = OwnDoor(
             door=door,
             settings=settings,
-            logins=Logins(settings, folder, time.time),
+            logins=Logins(settings, folder, self._now),
             names=own_names(socket.gethostname(), settings),
             cookie=f"llmitm-review-{self._bound[0][1]}",
             announce=self._signed_in,
