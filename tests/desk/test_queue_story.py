@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from review_cases import Exchange, answer, call_card, card, document_of, request, response_card
 
 from llmitm.canon.events import Fault
 from llmitm.canon.parts import ToolCall
@@ -16,6 +15,7 @@ from llmitm.desk.messages import Message, NewRequest, RequestCancelled, RequestD
 from llmitm.desk.queue import Entry, Queue, ReviewError, ReviewLimits
 from llmitm.record.decision_log import DecisionLog, verify
 from llmitm.stages.contract import FORWARD, Decided, Denied, Forward, Refuse
+from review_cases import Exchange, answer, call_card, card, document_of, request, response_card
 
 ENDS = {"decided", "finished", "timeout", "cancelled", "shutdown", "full", "standing_used"}
 OPERATORS = ("ann", "bob", "eve")
@@ -53,7 +53,7 @@ class Play:
         self.random = random.Random(seed)
         self.path = path
         self.now = 0.0
-        self.file = DecisionLog(path, lambda said: pytest.fail(said))
+        self.file = DecisionLog(path, pytest.fail)
         self.log: list[Entry] = []
         self.story: list[Message] = []
         self.queue = Queue(
@@ -108,7 +108,7 @@ class Play:
         if depth < 2 and self.random.random() < 0.3:
             # The exchange goes on at once and something else of it is held.
             exchange.on_call = lambda: self.offer(depth + 1)
-        if self.random.random() < 0.1:
+        if self.random.random() < 0.3:
             # The client is seen to leave while it is written to.
             exchange.on_write = lambda: self.random.random() < 0.2 and self.leaves(name)
         self.exchanges.append(exchange)
