@@ -507,6 +507,32 @@ def test_a_client_that_leaves_under_the_pen_ends_the_card() -> None:
     assert desk.log[-1].by == "ann"
 
 
+def test_a_client_that_is_seen_to_leave_by_the_last_word_ends_the_card_once() -> None:
+    desk = Desk()
+    for name, when in (("c1", "begin"), ("c2", "say"), ("c3", "finish")):
+        exchange = desk.offer(card(name))
+
+        def leaves(name: str = name, exchange: Exchange = exchange) -> None:
+            exchange.over = True
+            desk.queue.away(name)
+
+        desk.queue.begin(name, "ann")
+        if when == "say":
+            desk.queue.say(name, "ann", "x")
+        exchange.on_write = leaves
+        if when == "finish":
+            exchange.on_write = lambda: None
+            desk.queue.say(name, "ann", "x")
+            exchange.on_write = leaves
+            assert refused(lambda n=name: desk.queue.finish(n, None, "ann")).code == "gone"
+        else:
+            assert refused(lambda n=name: desk.queue.say(n, "ann", "y")).code == "gone"
+        assert desk.queue.state(name) == "cancelled"
+    assert desk.what.count("cancelled") == 3
+    assert "finished" not in desk.what
+    assert desk.types.count("request_cancelled") == 3
+
+
 def test_a_client_that_leaves_in_mid_answer_cannot_join_again() -> None:
     desk = Desk()
     exchange = desk.offer(card("c1", same="s"))
