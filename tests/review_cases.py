@@ -75,7 +75,7 @@ class Exchange:
     events: list[Event] = field(default_factory=list[Event])
     reason: FinishReason | None = None
     on_call: Callable[[], None] = lambda: None
-    on_write: Callable[[], None] = lambda: None
+    on_write: Callable[[], object] = lambda: None
 
     def decided(self, decided: Decided) -> bool:
         assert not self.begun
