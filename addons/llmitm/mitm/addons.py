@@ -18,7 +18,8 @@ from llmitm.mitm.view import View
 
 _HOOKS = (
     *("load", "configure", "running", "done"),
-    *("tls_clienthello", "next_layer"),
+    *("tls_clienthello", "next_layer", "http_connect"),
+    *("server_connect", "server_connected", "server_disconnected"),
     *("requestheaders", "request", "llm_attempt_failed", "response", "error"),
     *("websocket_start", "websocket_message", "websocket_end"),
 )
