@@ -35,7 +35,10 @@ export class CardPanel {
     this.bar = byId("actions");
     this.problems = byId("card-problem");
     store.on("chosen", () => this.show());
-    store.on("snapshot", () => this.show());
+    store.on("snapshot", () => {
+      this.show();
+      if (this.card) this.#writing(this.card);
+    });
     store.on("update", (card) => this.#updated(card));
     store.on("gone", () => this.show());
     store.on("sending", (id) => id === this.#shown && this.#drawBar());
@@ -73,8 +76,14 @@ export class CardPanel {
   #updated(card) {
     if (card.request_id !== this.#shown) return;
     this.show({ alone: true });
-    this.form?.card && (this.form.card = card);
+    if (this.form) this.form.card = card;
+    this.#writing(card);
+  }
+
+  /** Who writes an answer has changed: the server lets this operator, or no longer does. */
+  #writing(card) {
     if (card.state === "writing" && card.writer === this.desk.operator()) this.form?.began?.();
+    else this.form?.dropped?.();
   }
 
   /** A card that has just appeared takes no decision for a moment: the last key or click was meant
@@ -110,7 +119,7 @@ export class CardPanel {
     const cut = card.chat_cut ?? 0;
     const more = this.store.cards.has(card.request_id) ? () => this.#loadAll(card) : null;
     const older = cut ? el("p", { class: "earlier" }, more ? button(`Load ${many(cut, "older message")}`, { kind: "quiet", on: { click: more } }) : `${many(cut, "older message")} left out`) : null;
-    const held = card.response ? heldAnswer(card, { more }) : card.call ? heldCall(card, { more }) : null;
+    const held = card.call ? heldCall(card, { more }) : card.response ? heldAnswer(card, { more }) : null;
     // On a phone what is decided about comes first: nobody should have to scroll for it.
     const first = narrow() ? held : null;
     fill(this.body, first, older, conversation(card, { more, ...(narrow() ? { shownOld: SHOWN_OLD_NARROW } : {}) }), first ? null : held);

@@ -30,9 +30,11 @@ export function heldAnswer(card, { more = null } = {}) {
   return el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, card.state === "writing" ? "Being written by an operator" : "Held answer: the client has not seen it"), el("ol", { class: "chat" }, items));
 }
 
-/** The held tool call. */
+/** The held tool call, after what the model has said so far. */
 export function heldCall(card, { more = null } = {}) {
-  return el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, "Held tool call: the client has not seen it"), piece({ type: "tool_call", ...card.call }, more));
+  const before = [card.response ?? []].flat().map((message) => turn(message, { more }));
+  const held = el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, "Held tool call: the client has not seen it"), piece({ type: "tool_call", ...card.call }, more));
+  return before.length ? [el("ol", { class: "chat so-far", "aria-label": "Said so far" }, before), held] : [held];
 }
 
 function newLine(messages) {

@@ -4,7 +4,7 @@ import { ask } from "./connection.js";
 import { readDraft } from "./drafts.js";
 import { KINDS } from "./format.js";
 
-const PATIENCE_MS = 15000;
+const PATIENCE_MS = 30000;
 const NOT_SENT = { code: "no_connection", message: "Not sent: there is no connection to the server. Nothing was decided; send it when the connection is back." };
 
 export class Desk {
