@@ -45,13 +45,16 @@ def open_page(browser: Browser, desk: ScriptedDesk) -> Iterator[Open]:
     broken policy, no exception."""
     opened: list[Page] = []
 
-    def open_with(*cards: dict[str, Any], width: int = 1440, height: int = 900, **more: Any) -> Page:
+    def open_with(
+        *cards: dict[str, Any], width: int = 1440, height: int = 900, **more: Any
+    ) -> Page:
         for each in cards:
             desk.cards[each["request_id"]] = each
         page = browser.page()
         opened.append(page)
         page.view(width, height, **more)
-        page.goto(desk.url, f"document.querySelectorAll('#cards li').length === {len(desk.cards)}")
+        ready = f"document.querySelectorAll('#cards li').length === {len(desk.cards)}"
+        page.goto(desk.url, f"{ready} && document.querySelector('#operator').textContent")
         return page
 
     yield open_with
@@ -78,7 +81,9 @@ def armed(page: Page) -> None:
 def choose(page: Page, card_id: str) -> None:
     """A click on a card; it is shown and takes decisions."""
     page.click(f'#cards [data-id="{card_id}"]')
-    page.until(f"""document.querySelector('#cards [aria-selected="true"]').dataset.id === '{card_id}'""")
+    page.until(
+        f"""document.querySelector('#cards [aria-selected="true"]').dataset.id === '{card_id}'"""
+    )
     armed(page)
 
 

@@ -47,7 +47,9 @@ def test_an_approval_names_what_was_shown_and_the_next_card_follows(
     assert focused(page) == "card-title"
 
 
-def test_a_card_that_has_just_appeared_takes_no_decision(desk: ScriptedDesk, open_page: Open) -> None:
+def test_a_card_that_has_just_appeared_takes_no_decision(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
     decides(desk, "approve_request", "approve")
     page = open_page(card("one", age_s=60), card("two"))
     armed(page)
@@ -91,7 +93,9 @@ def test_a_broken_connection_is_visible_and_comes_back(desk: ScriptedDesk, open_
     page.until("document.querySelector('#link').dataset.state === 'open'")
 
 
-def test_what_others_decide_is_seen_and_a_draft_survives_it(desk: ScriptedDesk, open_page: Open) -> None:
+def test_what_others_decide_is_seen_and_a_draft_survives_it(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
     page = open_page(card("one"), card("two"))
     choose(page, "one")
     page.press("w")
@@ -121,12 +125,18 @@ def test_a_change_while_it_is_looked_at_is_told(desk: ScriptedDesk, open_page: O
 
 
 def test_an_error_stands_next_to_its_card(desk: ScriptedDesk, open_page: Open) -> None:
-    stale = {"code": "stale", "message": "the digest is not of what is held now", "request_id": "one"}
+    stale = {
+        "code": "stale",
+        "message": "the digest is not of what is held now",
+        "request_id": "one",
+    }
     desk.reply["approve_request"] = lambda _: desk.say("error", stale)
     page = open_page(card("one"))
     armed(page)
     page.press("a")
-    page.until("document.querySelector('#card-problem').textContent.includes('not of what is held')")
+    page.until(
+        "document.querySelector('#card-problem').textContent.includes('not of what is held')"
+    )
     desk.say("error", {"code": "rate_limited", "message": "slower, please"})
     page.until("document.querySelector('#alarm').textContent.includes('slower')")
 
@@ -136,7 +146,12 @@ def _checker(desk: ScriptedDesk, cost: float | None) -> None:
         bad = "temperatur:" in data["document"]
         errors = [{"line": 3, "message": "no such setting"}] if bad else []
         warnings = [{"say": "The cached prefix breaks.", "cost_usd": cost}] if cost else []
-        told = {"request_id": data["request_id"], "ok": not bad, "errors": errors, "warnings": warnings}
+        told = {
+            "request_id": data["request_id"],
+            "ok": not bad,
+            "errors": errors,
+            "warnings": warnings,
+        }
         desk.say("checked", told)
 
     desk.reply["check_edit"] = check
@@ -275,10 +290,12 @@ def test_an_answer_is_streamed_as_it_is_typed(desk: ScriptedDesk, open_page: Ope
     # What was sent is known after a reload, and what was not sent is still there.
     rest = desk.wait_for("response_chunk")["content"]
     assert rest == "world"
+    assert page.asked == []
     page.goto(desk.url, "document.querySelectorAll('#cards li').length === 1")
     armed(page)
     page.press("w")
     page.until("document.querySelector('.sent')?.textContent.includes('Good morning, world')")
+    assert page.asked == ["beforeunload"]
     page.click(".call-editor .row .button")
     page.until("document.querySelector('.call-editor .primary')")
     page.click(".call-editor .primary")
@@ -292,7 +309,59 @@ def test_an_answer_is_streamed_as_it_is_typed(desk: ScriptedDesk, open_page: Ope
     page.until("document.querySelectorAll('#cards li').length === 0")
 
 
-def test_while_somebody_else_writes_nothing_can_be_decided(desk: ScriptedDesk, open_page: Open) -> None:
+def test_a_live_answer_of_which_nothing_arrived_is_whole_again(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
+    desk.reply["start_response"] = lambda data: desk.update(
+        data["request_id"], state="writing", writer="ada"
+    )
+    decides(desk, "complete_response", "answer")
+    page = open_page(card("one"))
+    armed(page)
+    page.press("w")
+    page.click("#as-i-type")
+    page.until("document.querySelector('.work.live')")
+    page.type("Good morning, you")
+    desk.wait_for("response_chunk")
+    desk.update("one", state="waiting", writer=None)
+    page.until("!document.querySelector('.work.live')")
+    assert page.js("document.querySelector('#answer-text').value") == "Good morning, you"
+    page.press("Enter", ctrl=True)
+    assert desk.wait_for("complete_response")["content"] == "Good morning, you"
+
+
+def test_a_notification_is_asked_for_and_tells_no_prompt(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
+    page = open_page()
+    page.js(
+        """(() => {
+        window.told = [];
+        window.Notification = class {
+            constructor(title, more) { told.push([title, more]); }
+            close() {}
+            static permission = "default";
+            static async requestPermission() { return (this.permission = "granted"); }
+        };
+        Object.defineProperty(document, "hidden", {get: () => true});
+    })()"""
+    )
+    desk.offer(card("one"))
+    page.until("document.querySelector('#polite').textContent.includes('Request held')")
+    page.click("#notify")
+    page.until("document.querySelector('#notify').ariaPressed === 'true'")
+    desk.offer(held_call("two", reason="a secret reason"))
+    [[title, more]] = page.until("told.length && told")
+    assert title.startswith("Tool call held: Bash, claude-code")
+    assert "secret" not in title + str(more)
+    assert "rm -rf" not in title + str(more)
+    page.click("#notify")
+    page.until("document.querySelector('#notify').ariaPressed === 'false'")
+
+
+def test_while_somebody_else_writes_nothing_can_be_decided(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
     page = open_page(card("one", state="writing", writer="ben"))
     armed(page)
     page.press("a")
@@ -377,18 +446,44 @@ def test_hostile_texts_stay_texts(desk: ScriptedDesk, open_page: Open) -> None:
         document=f"text: {HOSTILE}",
         chat=[
             said(HOSTILE, text(HOSTILE)),
-            said("assistant", {"type": "tool_call", "name": HOSTILE, "id": HOSTILE, "arguments": arguments}),
-            said("tool", {"type": "tool_result", "name": HOSTILE, "text": HOSTILE, "error": True}, new=True),
-            said("user", {"type": "media", "name": HOSTILE}, {"type": "other", "name": HOSTILE}, new=True),
-            said("user", {"type": "reasoning", "text": HOSTILE}, {"type": "refusal", "text": HOSTILE}),
+            said(
+                "assistant",
+                {"type": "tool_call", "name": HOSTILE, "id": HOSTILE, "arguments": arguments},
+            ),
+            said(
+                "tool",
+                {"type": "tool_result", "name": HOSTILE, "text": HOSTILE, "error": True},
+                new=True,
+            ),
+            said(
+                "user",
+                {"type": "media", "name": HOSTILE},
+                {"type": "other", "name": HOSTILE},
+                new=True,
+            ),
+            said(
+                "user", {"type": "reasoning", "text": HOSTILE}, {"type": "refusal", "text": HOSTILE}
+            ),
         ],
     )
     desk.history.append(
-        {"request_id": "old", "action": "reject", "by": HOSTILE, "at": time.time(), "note": HOSTILE,
-         "kind": "request", "reason": HOSTILE, "rule": HOSTILE, "client": HOSTILE, "model": HOSTILE,
-         "wait_s": 1.0}
+        {
+            "request_id": "old",
+            "action": "reject",
+            "by": HOSTILE,
+            "at": time.time(),
+            "note": HOSTILE,
+            "kind": "request",
+            "reason": HOSTILE,
+            "rule": HOSTILE,
+            "client": HOSTILE,
+            "model": HOSTILE,
+            "wait_s": 1.0,
+        }
     )
-    desk.tools.append({"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}})
+    desk.tools.append(
+        {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+    )
     _checker(desk, None)
     page = open_page(evil, held_call("two"), held_answer("three"))
     choose(page, "one")
@@ -441,8 +536,15 @@ def test_a_kind_is_approved_for_a_while_and_revoked(desk: ScriptedDesk, open_pag
     held = held_call("one")
     now = time.time()
     desk.approvals.append(
-        {"id": "s1", "sort": ["tool_call", "ask-before-deleting", "claude-code", "m", "Bash"],
-         "verdicts": [], "by": "ada", "since": now, "until": now + 600, "used": 3}
+        {
+            "id": "s1",
+            "sort": ["tool_call", "ask-before-deleting", "claude-code", "m", "Bash"],
+            "verdicts": [],
+            "by": "ada",
+            "since": now,
+            "until": now + 600,
+            "used": 3,
+        }
     )
     page = open_page(held)
     armed(page)
@@ -481,7 +583,9 @@ def test_the_login_form(desk: ScriptedDesk, open_page: Open) -> None:
     page = open_page(card("one"))
     desk.signed_in = False
     desk.hang_up()
-    page.until("location.pathname.endsWith('login.html') && document.activeElement.id === 'password'")
+    page.until(
+        "location.pathname.endsWith('login.html') && document.activeElement.id === 'password'"
+    )
     page.type("shut")
     page.press("Enter")
     page.until("document.querySelector('#login-error').textContent.includes('do not belong')")

@@ -22,8 +22,21 @@ from scripted_desk import ScriptedDesk
 
 pytestmark = pytest.mark.end_to_end
 
-CONTROLS = {"button", "textbox", "searchbox", "link", "checkbox", "radio", "combobox", "option",
-            "spinbutton", "dialog", "progressbar", "listbox", "region"}
+CONTROLS = {
+    "button",
+    "textbox",
+    "searchbox",
+    "link",
+    "checkbox",
+    "radio",
+    "combobox",
+    "option",
+    "spinbutton",
+    "dialog",
+    "progressbar",
+    "listbox",
+    "region",
+}
 
 CONTRAST = """(() => {
   const sheet = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
@@ -73,7 +86,9 @@ SMALL = """[...document.querySelectorAll("button, a, input, select, textarea, [r
 
 def check(page: Page) -> None:
     """Everything has a name, can be read, and is told once."""
-    unnamed = [node for node in page.accessible() if node["role"] in CONTROLS and not node["name"].strip()]
+    unnamed = [
+        node for node in page.accessible() if node["role"] in CONTROLS and not node["name"].strip()
+    ]
     assert unnamed == []
     contrast = page.js(CONTRAST)
     assert contrast["seen"] >= 5
@@ -96,20 +111,40 @@ def full(desk: ScriptedDesk) -> list[dict[str, object]]:
     now = time.time()
     desk.tools.append(WEATHER)
     desk.history.append(
-        {"request_id": "h1", "action": "approve", "by": "ben", "at": now - 60, "note": "asked twice",
-         "kind": "request", "reason": "first use", "rule": "r", "client": "codex", "model": "gpt-5.1",
-         "wait_s": 12.0}
+        {
+            "request_id": "h1",
+            "action": "approve",
+            "by": "ben",
+            "at": now - 60,
+            "note": "asked twice",
+            "kind": "request",
+            "reason": "first use",
+            "rule": "r",
+            "client": "codex",
+            "model": "gpt-5.1",
+            "wait_s": 12.0,
+        }
     )
     desk.approvals.append(
-        {"id": "s1", "sort": ["tool_call", "ask-before-deleting", "claude-code", "m", "Bash"],
-         "verdicts": ["dangerous_command"], "by": "ada", "since": now, "until": now + 540, "used": 3}
+        {
+            "id": "s1",
+            "sort": ["tool_call", "ask-before-deleting", "claude-code", "m", "Bash"],
+            "verdicts": ["dangerous_command"],
+            "by": "ada",
+            "since": now,
+            "until": now + 540,
+            "used": 3,
+        }
     )
-    desk.reply["check_edit"] = lambda data: desk.say("checked", {
-        "request_id": data["request_id"],
-        "ok": False,
-        "errors": [{"line": 3, "message": "no such setting; is it temperature?"}],
-        "warnings": [{"say": "The cached prefix breaks from message 1.", "cost_usd": 0.0415}],
-    })
+    desk.reply["check_edit"] = lambda data: desk.say(
+        "checked",
+        {
+            "request_id": data["request_id"],
+            "ok": False,
+            "errors": [{"line": 3, "message": "no such setting; is it temperature?"}],
+            "warnings": [{"say": "The cached prefix breaks from message 1.", "cost_usd": 0.0415}],
+        },
+    )
     desk.reply["start_response"] = lambda data: desk.update(
         data["request_id"], state="writing", writer="ada"
     )
@@ -124,9 +159,11 @@ def full(desk: ScriptedDesk) -> list[dict[str, object]]:
 def edit_with_mistake(page: Page) -> None:
     page.press("e")
     page.until("document.querySelector('.yaml')?.value")
-    page.js("{ const area = document.querySelector('.yaml'); area.focus();"
-            "area.setSelectionRange(area.value.indexOf('temperature') + 10,"
-            "area.value.indexOf('temperature') + 11); }")
+    page.js(
+        "{ const area = document.querySelector('.yaml'); area.focus();"
+        "area.setSelectionRange(area.value.indexOf('temperature') + 10,"
+        "area.value.indexOf('temperature') + 11); }"
+    )
     page.press("Backspace")
     page.until("document.querySelector('.gutter .wrong')")
 
@@ -294,7 +331,9 @@ def test_one_column_on_a_phone_and_at_a_zoom_of_two(
         assert min(heights) >= 44
 
 
-def test_motion_contrast_and_forced_colours(desk: ScriptedDesk, open_page: Open, artefacts: Path) -> None:
+def test_motion_contrast_and_forced_colours(
+    desk: ScriptedDesk, open_page: Open, artefacts: Path
+) -> None:
     page = open_page(*full(desk))
     choose(page, "two")
     page.prefer(prefers_contrast="more", prefers_color_scheme="light")
@@ -312,7 +351,9 @@ def test_motion_contrast_and_forced_colours(desk: ScriptedDesk, open_page: Open,
     assert page.js(moving) in ("0s", "")
 
 
-def test_the_login_is_named_and_readable(desk: ScriptedDesk, open_page: Open, artefacts: Path) -> None:
+def test_the_login_is_named_and_readable(
+    desk: ScriptedDesk, open_page: Open, artefacts: Path
+) -> None:
     page = open_page()
     page.goto(desk.url + "login.html", "document.activeElement.id === 'password'")
     for scheme in ("light", "dark"):

@@ -159,7 +159,9 @@ def test_a_live_answer_with_a_call(running: Running, page: Page) -> None:
     assert held.reason == "tool_calls"
 
 
-def test_two_operators_and_a_standing_approval(running: Running, page: Page, browser: Browser) -> None:  # noqa: F811
+def test_two_operators_and_a_standing_approval(
+    running: Running, page: Page, browser: Browser
+) -> None:  # noqa: F811
     held = running.offer(card("c1"))
     page.until("document.querySelectorAll('#cards li').length === 1")
     page.press("?")
