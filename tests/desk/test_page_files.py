@@ -1,4 +1,4 @@
-"""The files of the review page: small, nothing inline, nothing from elsewhere, no markup from data."""
+"""The files of the review page: small, nothing inline or from elsewhere, no markup from data."""
 
 from __future__ import annotations
 

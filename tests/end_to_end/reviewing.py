@@ -1,76 +1,40 @@
-"""A page with a desk behind it, and what an operator does there. Fixtures: `browser`, `desk`, `page`."""
+"""What an operator does on the review page, in a browser."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-from browser import MISSING, Browser, Page, chromium, find_chromium
+from browser import Page
 from scripted_desk import ScriptedDesk
 
 type Open = Callable[..., Page]
 
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for the tests of a module."""
-    program = find_chromium()
-    if program is None:
-        pytest.skip(MISSING)
-    with chromium(program, tmp_path_factory.mktemp("chromium")) as running:
-        yield running
+CHOSEN = """document.querySelector('#cards [aria-selected="true"]')?.dataset.id"""
+"""In the page: the id of the card that is shown."""
 
 
-@pytest.fixture(scope="module")
-def _served() -> Iterator[ScriptedDesk]:
-    desk = ScriptedDesk()
-    desk.start()
-    yield desk
-    desk.stop()
+def decides(desk: ScriptedDesk, kind: str, action: str, by: str = "ada") -> None:
+    """From now on a wish of this kind is carried out."""
+    desk.reply[kind] = lambda data: desk.decided(data["request_id"], action, by)
 
 
-@pytest.fixture
-def desk(_served: ScriptedDesk) -> ScriptedDesk:
-    """A desk where nothing waits yet."""
-    _served.reset()
-    return _served
+def checker(desk: ScriptedDesk, cost: float | None) -> None:
+    """From now on edits are checked: `temperatur:` is a mistake, everything costs."""
 
+    def check(data: dict[str, Any]) -> None:
+        bad = "temperatur:" in data["document"]
+        errors = [{"line": 3, "message": "no such setting"}] if bad else []
+        warnings = [{"say": "The cached prefix breaks.", "cost_usd": cost}] if cost else []
+        told = {
+            "request_id": data["request_id"],
+            "ok": not bad,
+            "errors": errors,
+            "warnings": warnings,
+        }
+        desk.say("checked", told)
 
-@pytest.fixture
-def open_page(browser: Browser, desk: ScriptedDesk) -> Iterator[Open]:
-    """Opens the page with cards that wait. At the end: nothing went wrong in the browser, no
-    broken policy, no exception."""
-    opened: list[Page] = []
-
-    def open_with(
-        *cards: dict[str, Any], width: int = 1440, height: int = 900, **more: Any
-    ) -> Page:
-        for each in cards:
-            desk.cards[each["request_id"]] = each
-        page = browser.page()
-        opened.append(page)
-        page.view(width, height, **more)
-        ready = f"document.querySelectorAll('#cards li').length === {len(desk.cards)}"
-        page.goto(desk.url, f"{ready} && document.querySelector('#operator').textContent")
-        return page
-
-    yield open_with
-    trouble = [each for page in opened for each in page.trouble]
-    for page in opened:
-        page.close()
-    assert trouble == []
-
-
-@pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures go."""
-    given = os.environ.get("LLMITM_ARTEFACTS", "")
-    folder = Path(given) if given else tmp_path_factory.mktemp("artefacts")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    desk.reply["check_edit"] = check
 
 
 def armed(page: Page) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from browser import Browser, Page
-from review_cases import Exchange, call_card, card, response_card
-from review_served import PASSWORD, Served, served
-from reviewing import armed, browser, choose, text_of  # noqa: F401  (fixture: browser)
+from reviewing import armed, choose, text_of
 
 from llmitm.canon.parts import Text, ToolCall
 from llmitm.stages.contract import Answer, Denied, Forward
+from review_cases import Exchange, call_card, card, response_card
+from review_served import PASSWORD, Served, served
 
 pytestmark = pytest.mark.end_to_end
 
@@ -62,7 +62,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 @pytest.fixture
-def page(browser: Browser, running: Running) -> Iterator[Page]:  # noqa: F811
+def page(browser: Browser, running: Running) -> Iterator[Page]:
     """Signed in through the form."""
     opened = browser.page()
     opened.view(1440, 900)
@@ -161,7 +161,7 @@ def test_a_live_answer_with_a_call(running: Running, page: Page) -> None:
 
 def test_two_operators_and_a_standing_approval(
     running: Running, page: Page, browser: Browser
-) -> None:  # noqa: F811
+) -> None:
     held = running.offer(card("c1"))
     page.until("document.querySelectorAll('#cards li').length === 1")
     page.press("?")
@@ -183,7 +183,7 @@ def test_two_operators_and_a_standing_approval(
     assert "ann@admin" in text_of(page, "#approvals")
     page.click("#approvals button")
     page.until("document.querySelector('#approvals').textContent.includes('None')")
-    assert running.do(lambda: running.one.desk.queue.standing()) == []
+    assert running.do(running.one.desk.queue.standing) == []
     page.press("Escape")
     other = running.offer(card("c3"))
     page.until("document.querySelectorAll('#cards li').length === 1")

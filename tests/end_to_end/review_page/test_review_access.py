@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browser import Page
 from review_cards import WEATHER, card, held_answer, held_call
-from reviewing import (  # noqa: F401  (fixtures)
-    Open,
-    _served,
-    armed,
-    artefacts,
-    browser,
-    choose,
-    desk,
-    open_page,
-)
+from reviewing import Open, armed, choose
 from scripted_desk import ScriptedDesk
 
 pytestmark = pytest.mark.end_to_end
@@ -38,50 +32,12 @@ CONTROLS = {
     "region",
 }
 
-CONTRAST = """(() => {
-  const sheet = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = (color) => {
-    sheet.clearRect(0, 0, 1, 1); sheet.fillStyle = color; sheet.fillRect(0, 0, 1, 1);
-    const [r, g, b, a] = sheet.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255];
-  };
-  const over = ([r, g, b, a], under) =>
-    [r, g, b].map((one, index) => one * a + under[index] * (1 - a)).concat(1);
-  const ground = (element) => {
-    const layers = [];
-    for (let one = element; one; one = one.parentElement) {
-      const color = rgba(getComputedStyle(one).backgroundColor);
-      layers.push(color); if (color[3] === 1) break;
-    }
-    return layers.reduceRight((under, color) => over(color, under), [255, 255, 255, 1]);
-  };
-  const light = (color) => {
-    const [r, g, b] = color.map((one) => one / 255)
-      .map((one) => (one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const found = [];
-  let seen = 0;
-  const top = document.querySelector("dialog[open]") ?? document.body;
-  const walk = document.createTreeWalker(top, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const element = walk.currentNode.parentElement;
-    if (!walk.currentNode.data.trim() || !element.checkVisibility() || element.closest(".unseen")) continue;
-    const behind = ground(element);
-    const style = getComputedStyle(element);
-    const front = over(rgba(style.color), behind);
-    const [a, b] = [light(front), light(behind)].sort((one, other) => other - one);
-    const ratio = (a + 0.05) / (b + 0.05);
-    seen += 1;
-    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${element.className} ${walk.currentNode.data.slice(0, 40)}`);
-  }
-  return {seen, found};
-})()"""
+CHECKS = (Path(__file__).parent / "checks.js").read_text()
 
-SMALL = """[...document.querySelectorAll("button, a, input, select, textarea, [role=option], summary")]
-  .filter((one) => one.checkVisibility() && !one.closest(".unseen") && !one.matches(".skip"))
-  .map((one) => [one.id || one.textContent.trim().slice(0, 30), one.getBoundingClientRect()])
-  .filter(([, {width, height}]) => width < 24 || height < 24)
-  .map(([name, {width, height}]) => `${name} ${width} x ${height}`)"""
+
+def look_at(page: Page, name: str, *given: str) -> Any:
+    """What a check of `checks.js` tells."""
+    return page.js(f"{CHECKS.strip()}.{name}({', '.join(map(json.dumps, given))})")
 
 
 def check(page: Page) -> None:
@@ -90,20 +46,11 @@ def check(page: Page) -> None:
         node for node in page.accessible() if node["role"] in CONTROLS and not node["name"].strip()
     ]
     assert unnamed == []
-    contrast = page.js(CONTRAST)
+    contrast = look_at(page, "contrast")
     assert contrast["seen"] >= 5
     assert contrast["found"] == []
-    doubled = page.js(
-        "[...document.querySelectorAll('[id]')].map((one) => one.id)"
-        ".filter((id, index, all) => all.indexOf(id) !== index)"
-    )
-    assert doubled == []
-    lost = page.js(
-        "[...document.querySelectorAll('[aria-labelledby], [aria-describedby]')].flatMap((one) =>"
-        "`${one.getAttribute('aria-labelledby') ?? ''} ${one.getAttribute('aria-describedby') ?? ''}`"
-        ".trim().split(/\\s+/).filter((id) => !document.getElementById(id)))"
-    )
-    assert lost == []
+    assert look_at(page, "doubled") == []
+    assert look_at(page, "lost") == []
 
 
 def full(desk: ScriptedDesk) -> list[dict[str, object]]:
@@ -221,7 +168,7 @@ def test_every_view_is_named_and_readable(
 def test_the_contrast_check_sees_what_is_pale(open_page: Open) -> None:
     page = open_page(card("one"))
     page.js("document.querySelector('#card-title').style.color = '#999'")
-    [found] = page.js(CONTRAST)["found"]
+    [found] = look_at(page, "contrast")["found"]
     assert found.startswith("2.8")
 
 
@@ -233,15 +180,10 @@ def test_headings_and_landmarks(desk: ScriptedDesk, open_page: Open) -> None:
         assert sum(role == wanted for role, _ in roles) == 1
     assert ("region", "Conversation") in roles
     assert ("listbox", "Held exchanges, oldest first") in roles
-    levels = page.js(
-        "[...document.querySelectorAll('h1, h2, h3, h4')].filter((one) => one.checkVisibility())"
-        ".map((one) => Number(one.tagName[1]))"
-    )
+    levels = look_at(page, "headings")
     assert levels[0] == 1
-    assert all(deeper - level <= 1 for level, deeper in zip(levels, levels[1:], strict=False))
-    live = page.js(
-        "['#polite', '#alarm', '#card-problem'].map((one) => document.querySelector(one).getAttribute('role'))"
-    )
+    assert all(deeper - level <= 1 for level, deeper in itertools.pairwise(levels))
+    live = look_at(page, "roles", "#polite", "#alarm", "#card-problem")
     assert live == ["status", "alert", "alert"]
 
 
@@ -251,29 +193,18 @@ def test_the_keyboard_reaches_everything_and_is_never_trapped(
     page = open_page(*full(desk))
     choose(page, "one")
     edit_with_mistake(page)
-    page.js("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
-    page.js("""window.wanted = new Set([...document.querySelectorAll(
-        "a[href], button, input, select, textarea, summary, [tabindex='0']")]
-        .filter((one) => one.checkVisibility({visibilityProperty: true}) && one.tabIndex >= 0 && !one.disabled))""")
-    total = page.js("wanted.size")
-    unseen: list[str] = []
+    total = look_at(page, "gather")
+    unmarked: list[str] = []
+    left = [""]
     for _ in range(total + 12):
         page.press("Tab")
-        page.js("wanted.delete(document.activeElement)")
-        mark = page.js("""(() => {
-            const one = document.activeElement;
-            if (one === document.body) return "";
-            const style = getComputedStyle(one);
-            const box = one.closest(".yaml-box");
-            const shown = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
-            return shown || (box && getComputedStyle(box).outlineStyle !== "none") ? "" : one.outerHTML.slice(0, 90);
-        })()""")
-        if mark:
-            unseen.append(mark)
-        if page.js("wanted.size") == 0:
+        told = look_at(page, "reached")
+        left = told["left"]
+        unmarked += [told["unmarked"]] if told["unmarked"] else []
+        if not left:
             break
-    assert page.js("[...wanted].map((one) => one.outerHTML.slice(0, 90))") == []
-    assert unseen == []
+    assert left == []
+    assert unmarked == []
 
 
 def test_focus_goes_into_a_form_and_back(desk: ScriptedDesk, open_page: Open) -> None:
@@ -301,7 +232,7 @@ def test_one_column_on_a_phone_and_at_a_zoom_of_two(
     def look(view: str) -> None:
         assert page.js("document.documentElement.scrollWidth") <= width
         check(page)
-        assert page.js(SMALL) == []
+        assert look_at(page, "small") == []
         page.shot(artefacts / f"review-{name}-{view}.png")
 
     look("queue")
@@ -324,11 +255,7 @@ def test_one_column_on_a_phone_and_at_a_zoom_of_two(
     page.click("#to-list")
     page.until("document.querySelector('#queue').checkVisibility()")
     if mobile:
-        heights = page.js(
-            "[...document.querySelectorAll('.button, #filter')].filter((one) => one.checkVisibility())"
-            ".map((one) => one.getBoundingClientRect().height)"
-        )
-        assert min(heights) >= 44
+        assert look_at(page, "touch") >= 44
 
 
 def test_motion_contrast_and_forced_colours(
@@ -345,7 +272,8 @@ def test_motion_contrast_and_forced_colours(
     check(page)
     page.prefer(forced_colors="active")
     page.shot(artefacts / "review-forced-colours.png")
-    moving = "getComputedStyle(document.querySelector('progress'), '::-webkit-progress-value').transitionDuration"
+    part = "'::-webkit-progress-value'"
+    moving = f"getComputedStyle(document.querySelector('progress'), {part}).transitionDuration"
     page.prefer(prefers_reduced_motion="reduce")
     assert page.js("matchMedia('(prefers-reduced-motion: reduce)').matches")
     assert page.js(moving) in ("0s", "")
