@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from json_schema import faults
+from llmitm.canon.parts import Text, ToolCall
+from llmitm.canon.request import Message, Tool
+from llmitm.mitm.review.hub import MOST_LINES_OF_ADDRESS, MOST_WAITING
+from llmitm.stages.contract import FORWARD, Answer, Denied, Forward, Refuse
 from review_cases import call_card, card, request, response_card
 from review_served import (
     Served,
@@ -23,11 +28,6 @@ from review_served import (
     say,
     served,
 )
-
-from llmitm.canon.parts import Text, ToolCall
-from llmitm.canon.request import Message, Tool
-from llmitm.mitm.review.hub import MOST_LINES_OF_ADDRESS, MOST_WAITING
-from llmitm.stages.contract import FORWARD, Answer, Denied, Forward, Refuse
 
 pytestmark = pytest.mark.end_to_end
 API = "/llm/api/v1"
@@ -75,7 +75,14 @@ def test_rest_decides_as_its_words_say(tmp_path: Path) -> None:
             past = json.loads((await one.ask("GET", f"{API}/history/a", token=token)).body)
             assert (past["action"], past["by"], past["note"]) == ("approve", "ann@admin", "fine")
             history = json.loads((await one.ask("GET", f"{API}/history", token=token)).body)
-            assert [row["request_id"] for row in history["history"]] == ["r", "t", "d", "c", "b", "a"]
+            assert [row["request_id"] for row in history["history"]] == [
+                "r",
+                "t",
+                "d",
+                "c",
+                "b",
+                "a",
+            ]
             stats = json.loads((await one.ask("GET", f"{API}/stats", token=token)).body)
             assert (stats["waiting"], stats["decided"]["approve"]) == (0, 2)
 
@@ -350,7 +357,9 @@ def test_the_schema_is_what_a_session_says(tmp_path: Path) -> None:
                 await say(line, kind, **data)
             one.desk.offer(card("z", reason="by hand"))
             await say(line, "check_edit", request_id="z", document="the end")
-            while messages[-1]["data"].get("request_id") != "z" or messages[-1]["type"] != "checked":
+            while (
+                messages[-1]["data"].get("request_id") != "z" or messages[-1]["type"] != "checked"
+            ):
                 messages.append(await said(line))
                 assert_fits(messages[-1], told)
             seen = Counter(message["type"] for message in messages)
@@ -499,7 +508,18 @@ def test_whatever_comes_over_rest_is_answered(tmp_path: Path, seed: int) -> None
         async with served(tmp_path) as one:
             token = await one.log_in()
             codes: Counter[int] = Counter()
-            actions = "approve edit check answer reject start chunk tool_call finish tools".split()
+            actions = [
+                "approve",
+                "edit",
+                "check",
+                "answer",
+                "reject",
+                "start",
+                "chunk",
+                "tool_call",
+                "finish",
+                "tools",
+            ]
             for n in range(250):
                 one.later(1)
                 if n % 10 == 0:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from mitmproxy import exceptions
 from mitmproxy.test import taddons
+from tornado.httpclient import HTTPClientError
+
+from llmitm import __version__
+from llmitm.mitm.review.server import ReviewServer
 from review_cases import Desk, card
 from review_served import (
     HASH,
@@ -22,10 +26,6 @@ from review_served import (
     said,
     served,
 )
-from tornado.httpclient import HTTPClientError
-
-from llmitm import __version__
-from llmitm.mitm.review.server import ReviewServer
 
 LOGIN = "/api/v1/auth/login"
 
