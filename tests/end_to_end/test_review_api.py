@@ -473,6 +473,8 @@ def test_whatever_comes_over_the_websocket_is_answered(tmp_path: Path, seed: int
         roll = random.Random(seed)
         async with served(tmp_path) as one:
             token = await one.log_in()
+            told = await one.ask("GET", f"{API}/schema", token=token)
+            schema = json.loads(told.body)["messages"]["outgoing"]
             line = await one.socket(token)
             assert (await said(line))["type"] == "snapshot"
             count = 0
@@ -486,6 +488,7 @@ def test_whatever_comes_over_the_websocket_is_answered(tmp_path: Path, seed: int
                 await say(line, "check_edit", request_id=f"mark{count}", document="")
                 while True:
                     message = await said(line)
+                    assert_fits(message, schema)
                     if message["type"] != "error":
                         continue
                     error = message["data"]

@@ -231,6 +231,7 @@ class ReviewServer:
             self._say_where()
 
     def _close_own(self) -> None:
+        self._hub.close(own_port=True)
         if self._own is not None:
             self._own.logins.close()
         if self._server is not None:
