@@ -63,7 +63,8 @@ class ClientRow(Row):
         default=(),
         description="Where it tells the folder it works in: regular expressions, searched for in "
         "its instructions and opening texts; the last group is the path.",
-    )    patience: PatienceRow | None = Field(
+    )
+    patience: PatienceRow | None = Field(
         default=None, description="How long it can be kept waiting, null = as all others."
     )
 

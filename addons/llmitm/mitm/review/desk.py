@@ -169,7 +169,7 @@ class Desk:
                 flow.intercept()
                 _update(flow)
                 continue
-            action = "approve" if held.edits.unchanged else "edit"
+            action = "edit" if held.edits.changed else "approve"
             try:
                 self.queue.decide(held.card.id, action, decided, by=BY_MITMPROXY)
             except ReviewError as error:

@@ -40,7 +40,7 @@ class FlowEdits:
                 flow.request.content = body
             self._shown = flow.request.content or b""
         elif self._hold.response is not None:
-            answer = holding.exchange.answers.response(self._hold.response, ())
+            answer = holding.exchange.answers.response(self._hold.response, [])
             self._response_before = flow.response
             flow.response = http_response(answer.status, answer.headers, answer.body)
             self._shown = answer.body
