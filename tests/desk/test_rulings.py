@@ -55,7 +55,7 @@ def test_an_answer_with_everything() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"content": "x"}, "stop"),
+        ({"content": "x", "tool_calls": None}, "stop"),
         ({"content": ""}, "stop"),
         ({"content": "x", "finish_reason": "length"}, "length"),
         ({"tool_calls": [call("weather")]}, "tool_calls"),
