@@ -133,6 +133,11 @@ def not_run(name: str, message: str) -> str:
     return f"The call of `{name}` was not run. {said}"
 
 
+def not_allowed(name: str) -> str:
+    """What the user sees in the call's place, where an operator says nothing."""
+    return f"[Tool call stopped: an operator has not allowed `{name}`.]"
+
+
 def asked_again(request: Request, said: Iterable[Event], call: ToolCall, note: str) -> Request:
     """The request with which a model is asked again: what it said, its call, and the note as the
     call's result.
