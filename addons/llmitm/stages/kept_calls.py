@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from llmitm.canon.events import Event, Fault, PartDelta, PartDetail, PartEnd, PartStart
+from llmitm.canon.events import Event, Fault, PartDelta, PartDetail, PartEnd, PartStart, Start
 from llmitm.canon.fold import fold, unfold
 from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from llmitm.canon.request import Message, Request
@@ -23,6 +23,11 @@ _DECIDED = "calls decided by an operator"
 _LONGEST_SAID = 4000
 _KEPT = Text | Refusal | Reasoning | ToolCall
 _NOT_RUN = "This call was not run, because another call of the same answer was stopped."
+
+
+def is_another(known: Start, event: Start) -> bool:
+    """Whether another answer begins with this event; else it tells more of the known one."""
+    return bool(event.id and known.id) and event.id != known.id
 
 
 def whole(events: Sequence[Event]) -> ToolCall:

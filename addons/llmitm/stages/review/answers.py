@@ -49,6 +49,7 @@ from llmitm.stages.kept_calls import (
     asked_again,
     decided_calls,
     in_place,
+    is_another,
     not_allowed,
     not_run,
     parts_of,
@@ -108,9 +109,11 @@ class ReviewAnswers(Stage):
             return ()
         match event:
             case Start():
-                watched.anew()
-                watched.start = event
-                return (event,)
+                if is_another(watched.start, event):
+                    watched.anew()
+                watched.start = watched.start if watched.start.id else event
+                if not watched.kept:
+                    return (event,)
             case Ping():
                 return (event,)
             case Fault():

@@ -53,6 +53,7 @@ from llmitm.stages.kept_calls import (
     asked_again,
     decided_calls,
     in_place,
+    is_another,
     not_allowed,
     not_run,
     parts_of,
@@ -116,6 +117,8 @@ class Tools(Stage):
         watched = turn.memory.get(NAME)
         if not isinstance(watched, Watched):
             return False
+        watched.anew()
+        decided_calls(turn).clear()
         if turn.request is not None and not watched.attempts:
             # Each time it is asked again from here, so that the notes do not add up.
             watched.request = turn.request
@@ -157,8 +160,10 @@ class Tools(Stage):
             case Finish() | End() | Fault():
                 return self._end(turn, watched, event)
             case Start():
-                watched.anew()
-                decided_calls(turn).clear()
+                if is_another(watched.start, event):
+                    watched.anew()
+                    decided_calls(turn).clear()
+                watched.start = watched.start if watched.start.id else event
             case _:
                 pass
         return (event,)

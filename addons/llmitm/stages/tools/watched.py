@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from llmitm.canon.events import End, Event, Finish, PartDelta, PartEnd, PartStart
+from llmitm.canon.events import End, Event, Finish, PartDelta, PartEnd, PartStart, Start
 from llmitm.canon.parts import Text, ToolCall
 from llmitm.canon.request import Request
 from llmitm.ruleset.tool_policies import PolicyRow
@@ -28,8 +28,8 @@ type Key = tuple[int, int]
 class Watched:
     """One turn. cares: tool name -> whether a rule is for it; noted: what was done, for the list.
 
-    Of the present answer: said: its events, but for calls that were stopped; held: calls kept back,
-    in order, the last event a PartEnd when they are complete;
+    Of the present answer: start: its first event; said: its events, but for calls that were
+    stopped; held: calls kept back, in order, the last event a PartEnd when they are complete;
     open: parts the client has seen begin; calls: how many of a choice went on to the client;
     stopped: choices that lost a call; spoke: the client has seen text of it.
     attempts: how often the model was asked again; apart: its new text needs a line of its own.
@@ -42,6 +42,7 @@ class Watched:
     apart: bool = False
     spoke: bool = False
     cares: dict[str, bool] = field(default_factory=dict[str, bool])
+    start: Start = field(default_factory=Start)
     said: list[Event] = field(default_factory=list[Event])
     held: dict[Key, list[Event]] = field(default_factory=dict[Key, "list[Event]"])
     open: dict[Key, None] = field(default_factory=dict[Key, None])
@@ -54,6 +55,7 @@ class Watched:
     def anew(self) -> None:
         """Another answer begins."""
         self.asking = self.closing = None
+        self.start = Start()
         self.said.clear()
         self.held.clear()
         self.open.clear()
