@@ -80,7 +80,7 @@ class Hold:
     may_approve: bool = True
     call: ToolCall | None = None
     response: Response | None = None
-    approved: Forward = field(default_factory=lambda: FORWARD)
+    approved: Forward = field(default_factory=lambda: FORWARD, repr=False)
     shown: Request | None = None
     why: str = ""
 
