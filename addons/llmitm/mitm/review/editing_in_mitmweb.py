@@ -85,7 +85,7 @@ class DocumentFlow(web.FlowHandler):
             super().put(flow_id)
             return
         asked = cast("dict[str, Any]", given)
-        documents = [
+        documents: list[tuple[Side, str]] = [
             (side, text)
             for side in _SIDES
             if isinstance(part := asked.get(side), dict)
