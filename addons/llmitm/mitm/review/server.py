@@ -26,6 +26,7 @@ from llmitm.desk.queue import Queue
 from llmitm.errors import RuleError
 from llmitm.mitm.home import state_folder
 from llmitm.mitm.review.auth import Logins
+from llmitm.mitm.review.carrying_out import Check, Edited, Wishes
 from llmitm.mitm.review.door import Door, OwnDoor, own_names
 from llmitm.mitm.review.hub import Hub
 from llmitm.mitm.review.in_mitmweb import mount
@@ -42,7 +43,6 @@ from llmitm.mitm.review.settings import (
     review_settings,
 )
 from llmitm.mitm.review.through_proxy import Address, ThroughProxy
-from llmitm.mitm.review.wishes import Check, Edited, Wishes
 
 log = logging.getLogger("llmitm")
 
@@ -55,7 +55,7 @@ _OPTION = "llm_review_listen"
 class ReviewServer:
     """See the module.
 
-    queue: what waits; check, edited: of a document that an operator has edited, see `wishes`;
+    queue: what waits; check, edited: of a document that an operator has edited, see `carrying_out`;
     environ: where the settings of the own port come from; page: the folder of the page's files,
     None = as shipped; clock, now: seconds, that only go forward and since the epoch.
     """
