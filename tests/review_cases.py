@@ -127,6 +127,7 @@ class Desk:
         self.now = 0.0
         self.log: list[Entry] = []
         self.told: list[Told] = []
+        self.exchanges: list[Exchange] = []
         self.queue = Queue(
             rules=ReviewLimits(**limits),
             log=self.log.append,
@@ -138,6 +139,7 @@ class Desk:
     def offer(self, shown: Card, **more: Any) -> Exchange:
         exchange = Exchange(**more)
         assert self.queue.offer(shown, exchange) is None
+        self.exchanges.append(exchange)
         return exchange
 
     def at(self, now: float) -> None:

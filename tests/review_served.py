@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import argon2
 from mitmproxy.test import taddons
-from review_cases import Desk, Exchange, answer
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
@@ -22,8 +21,10 @@ from llmitm.canon.parts import Text
 from llmitm.canon.request import Message
 from llmitm.desk.cards import Card
 from llmitm.desk.messages import Checked, EditWarning, Mistake
+from llmitm.mitm.review.carrying_out import Check, Edited
 from llmitm.mitm.review.server import ReviewServer
 from llmitm.stages.contract import Decided, Forward
+from review_cases import Desk, Exchange, answer
 
 PASSWORD = "correct horse battery"
 # The least that argon2 can do: a test is not about how long it takes.
@@ -153,6 +154,7 @@ async def served(
     folder: Path,
     environ: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
+    documents: tuple[Check, Edited] = (check, edited),
     **limits: Any,
 ) -> AsyncIterator[Served]:
     """The own port with a password, unless `environ` says otherwise."""
@@ -162,8 +164,7 @@ async def served(
     desk = Desk(**limits)
     server = ReviewServer(
         desk.queue,
-        check,
-        edited,
+        *documents,
         environ={**home, **(known if environ is None else environ)},
         clock=lambda: seconds[0],
         now=lambda: seconds[0],
@@ -177,7 +178,9 @@ async def served(
             context.configure(server, llm_review_listen=listen)
             server.running()
             made = Served(desk, server, heard, seconds, context)
-            made.port = int(server.urls()[0].partition("//")[2].partition("/")[0].rpartition(":")[2])
+            made.port = int(
+                server.urls()[0].partition("//")[2].partition("/")[0].rpartition(":")[2]
+            )
             try:
                 yield made
             finally:
@@ -187,6 +190,23 @@ async def served(
     finally:
         logging.getLogger().removeHandler(heard)
         logging.getLogger().setLevel(level)
+
+
+def port_of(server: ReviewServer) -> int:
+    """Where its own port is."""
+    port = urlsplit(server.urls()[0]).port
+    assert port is not None
+    return port
+
+
+class Started:
+    """An addon that tells when mitmproxy has started."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    def running(self) -> None:
+        self.event.set()
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:

@@ -475,6 +475,8 @@ def test_who_writes_gets_time_but_not_for_ever() -> None:
         desk.at(now)
         desk.queue.say("c1", "ann", "word ")
         assert desk.queue.due() == due
+    told = [each.data.deadline_at for each in desk.told if isinstance(each, RequestUpdated)]
+    assert told == [25.0, 40.0, 55.0]
     desk.at(55.0)
     assert (exchange.reason, desk.queue.state("c1")) == ("length", "timeout")
     assert exchange.text.choices[0].parts == (Text(text="word word word "),)

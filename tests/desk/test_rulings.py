@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 
 from llmitm.canon.parts import Reasoning, Refusal, Text, ToolCall
 from llmitm.desk.cards import Card
-from llmitm.desk.messages import CompleteResponse, RejectRequest, ToolCallBody, read_message
+from llmitm.desk.messages import (
+    CompleteResponse,
+    RejectRequest,
+    ToolCallBody,
+    error_message,
+    read_message,
+)
 from llmitm.desk.queue import ReviewError
 from llmitm.desk.rulings import answer, carry_out, rejection, tool_call
 from llmitm.stages.contract import FORWARD, Answer, Denied, Refuse
@@ -48,7 +55,7 @@ def test_an_answer_with_everything() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"content": "x"}, "stop"),
+        ({"content": "x", "tool_calls": None}, "stop"),
         ({"content": ""}, "stop"),
         ({"content": "x", "finish_reason": "length"}, "length"),
         ({"tool_calls": [call("weather")]}, "tool_calls"),
@@ -224,3 +231,84 @@ def test_a_wish_about_no_card(kind: str) -> None:
     with pytest.raises(ReviewError) as found:
         say(Desk(), kind, content="x")
     assert found.value.code == "not_found"
+
+
+KINDS = (
+    "complete_response",
+    "start_response",
+    "response_chunk",
+    "add_tool_call",
+    "finish_response",
+    "reject_request",
+    "approve_request",
+    "edit_request",
+    "check_edit",
+    "nothing",
+)
+FIELDS = (
+    "request_id",
+    "content",
+    "reasoning",
+    "tool_calls",
+    "tool_call",
+    "finish_reason",
+    "digest",
+    "note",
+    "reason",
+    "form",
+    "minutes",
+    "document",
+    "anyway",
+)
+
+
+def some_value(rng: random.Random, depth: int = 0) -> Any:
+    plain: list[Any] = [
+        None,
+        True,
+        -1,
+        3,
+        1e308,
+        "",
+        "c1",
+        "stop",
+        "tool_result",
+        "\ud800",
+        "ä" * 9,
+    ]
+    plain += [call("weather"), [call("weather", id="k")], [call("patch", "x")] * 2]
+    if depth > 2 or rng.random() < 0.7:
+        return rng.choice(plain)
+    inner = [some_value(rng, depth + 1) for _ in range(rng.randrange(3))]
+    return inner if rng.random() < 0.5 else dict(zip(FIELDS, inner, strict=False))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_is_said_it_is_done_or_refused_in_words(seed: int) -> None:
+    rng = random.Random(seed)
+    desk, done = Desk(), 0
+    told: list[str] = []
+    for number in range(400):
+        if not desk.queue.waiting():
+            for approval in desk.queue.standing():
+                desk.queue.revoke(approval.id, "ann")
+            desk.offer(rng.choice((card, call_card, response_card))(f"n{number}"))
+        name = desk.queue.waiting()[0].id
+        data = {field: some_value(rng) for field in FIELDS if rng.random() < 0.2}
+        data["request_id"] = rng.choice((name, name, name, data.get("request_id")))
+        if rng.random() < 0.5:
+            data["digest"] = desk.queue.view(name).digest
+        text = json.dumps({"type": rng.choice(KINDS), "data": data})
+        if rng.random() < 0.1:
+            text = text[: rng.randrange(len(text))]
+        try:
+            wish = read_message(text)
+            if wish.type not in ("edit_request", "check_edit"):
+                carry_out(desk.queue, wish, rng.choice(("ann", "bob")))  # type: ignore[arg-type]
+                done += 1
+        except ReviewError as error:
+            told.append(error_message(error, name).model_dump_json())
+    assert done > 20
+    assert len(told) > 20
+    assert not [each for each in told if '"message":""' in each]
+    assert all(len(each.decisions) <= 1 for each in desk.exchanges)

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from json_schema import faults
+from llmitm.canon.parts import Text, ToolCall
+from llmitm.canon.request import Message, Tool
+from llmitm.desk.cards import Card
+from llmitm.desk.checking import checked
+from llmitm.desk.edits import document_of
+from llmitm.desk.edits import edited as real_edited
+from llmitm.desk.messages import Checked
+from llmitm.mitm.review.hub import MOST_LINES_OF_ADDRESS, MOST_WAITING
+from llmitm.ruleset.models import PriceRow
+from llmitm.stages.contract import FORWARD, Answer, Denied, Forward, Refuse
 from review_cases import call_card, card, request, response_card
 from review_served import (
     Served,
@@ -23,11 +34,6 @@ from review_served import (
     say,
     served,
 )
-
-from llmitm.canon.parts import Text, ToolCall
-from llmitm.canon.request import Message, Tool
-from llmitm.mitm.review.hub import MOST_LINES_OF_ADDRESS, MOST_WAITING
-from llmitm.stages.contract import FORWARD, Answer, Denied, Forward, Refuse
 
 pytestmark = pytest.mark.end_to_end
 API = "/llm/api/v1"
@@ -75,7 +81,14 @@ def test_rest_decides_as_its_words_say(tmp_path: Path) -> None:
             past = json.loads((await one.ask("GET", f"{API}/history/a", token=token)).body)
             assert (past["action"], past["by"], past["note"]) == ("approve", "ann@admin", "fine")
             history = json.loads((await one.ask("GET", f"{API}/history", token=token)).body)
-            assert [row["request_id"] for row in history["history"]] == ["r", "t", "d", "c", "b", "a"]
+            assert [row["request_id"] for row in history["history"]] == [
+                "r",
+                "t",
+                "d",
+                "c",
+                "b",
+                "a",
+            ]
             stats = json.loads((await one.ask("GET", f"{API}/stats", token=token)).body)
             assert (stats["waiting"], stats["decided"]["approve"]) == (0, 2)
 
@@ -132,6 +145,58 @@ def test_what_cannot_be_done_says_why(tmp_path: Path) -> None:
             assert (error["by"], error["action"]) == ("admin", "edit")
 
     run(story())
+
+
+def test_a_document_is_checked_edited_and_sent(tmp_path: Path) -> None:
+    price = PriceRow(name="x", models=("*",), input=3.0, cache_read=0.3)
+
+    def effects(card: Card, document: str) -> Checked:
+        return checked(card, document, lambda _: price)
+
+    async def story() -> None:
+        async with served(tmp_path, documents=(effects, real_edited)) as one:
+            token = await one.log_in()
+            long = "the history of the weather " * 1000
+            turns = (("user", long), ("assistant", "I see"), ("user", "go on"))
+            messages = tuple(Message(role=role, parts=(Text(text=text),)) for role, text in turns)
+            shown = card("a", request=request(messages=messages))
+            exchange = one.desk.offer(shown)
+            document, digest = document_of(shown), shown.digest
+
+            async def post(action: str, **body: Any) -> dict[str, Any]:
+                path = f"{API}/requests/a/{action}"
+                told = json.loads((await one.ask("POST", path, body, token=token)).body)
+                return told.get("error", told)
+
+            fine = await post("check", document=document)
+            assert fine == {"request_id": "a", "ok": True, "errors": [], "warnings": []}
+            broken = document.replace("role: user", "role: nobody").replace("model:", "modell:")
+            mistakes = (await post("check", document=broken))["errors"]
+            assert len(mistakes) >= 3
+            assert all(document_line(broken, each["line"]) for each in mistakes)
+            said_no = await post("edit", document=broken, digest=digest)
+            assert said_no["code"] == "invalid"
+            assert f"line {mistakes[0]['line']}: " in said_no["message"]
+            dear = document.replace("the weather", "the sun", 1)
+            asked = await post("edit", document=dear, digest=digest)
+            assert asked["code"] == "confirm"
+            assert asked["warnings"][0]["cost_usd"] > 0.001
+            assert exchange.decisions == []
+            done = await post("edit", document=dear, digest=digest, anyway=True)
+            assert done == {"request_id": "a", "state": "edit"}
+            [sent] = exchange.decisions
+            assert isinstance(sent, Forward)
+            assert sent.request is not None
+            first, *rest = sent.request.messages
+            assert first.parts == (Text(text=long.replace("the weather", "the sun", 1)),)
+            # What was not edited is the very same object.
+            assert all(one is other for one, other in zip(rest, messages[1:], strict=True))
+
+    run(story())
+
+
+def document_line(document: str, line: int) -> str:
+    return document.splitlines()[line - 1]
 
 
 def test_tools_and_standing_approvals(tmp_path: Path) -> None:
@@ -350,7 +415,9 @@ def test_the_schema_is_what_a_session_says(tmp_path: Path) -> None:
                 await say(line, kind, **data)
             one.desk.offer(card("z", reason="by hand"))
             await say(line, "check_edit", request_id="z", document="the end")
-            while messages[-1]["data"].get("request_id") != "z" or messages[-1]["type"] != "checked":
+            while (
+                messages[-1]["data"].get("request_id") != "z" or messages[-1]["type"] != "checked"
+            ):
                 messages.append(await said(line))
                 assert_fits(messages[-1], told)
             seen = Counter(message["type"] for message in messages)
@@ -464,6 +531,8 @@ def test_whatever_comes_over_the_websocket_is_answered(tmp_path: Path, seed: int
         roll = random.Random(seed)
         async with served(tmp_path) as one:
             token = await one.log_in()
+            told = await one.ask("GET", f"{API}/schema", token=token)
+            schema = json.loads(told.body)["messages"]["outgoing"]
             line = await one.socket(token)
             assert (await said(line))["type"] == "snapshot"
             count = 0
@@ -477,6 +546,7 @@ def test_whatever_comes_over_the_websocket_is_answered(tmp_path: Path, seed: int
                 await say(line, "check_edit", request_id=f"mark{count}", document="")
                 while True:
                     message = await said(line)
+                    assert_fits(message, schema)
                     if message["type"] != "error":
                         continue
                     error = message["data"]
@@ -499,7 +569,18 @@ def test_whatever_comes_over_rest_is_answered(tmp_path: Path, seed: int) -> None
         async with served(tmp_path) as one:
             token = await one.log_in()
             codes: Counter[int] = Counter()
-            actions = "approve edit check answer reject start chunk tool_call finish tools".split()
+            actions = [
+                "approve",
+                "edit",
+                "check",
+                "answer",
+                "reject",
+                "start",
+                "chunk",
+                "tool_call",
+                "finish",
+                "tools",
+            ]
             for n in range(250):
                 one.later(1)
                 if n % 10 == 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from llmitm.mitm.chat_commands import ChatCommands
@@ -11,6 +12,9 @@ from llmitm.mitm.intercept import Intercept
 from llmitm.mitm.layer_swap import LayerSwap
 from llmitm.mitm.model_lists import ModelLists
 from llmitm.mitm.recorder import Recorder
+from llmitm.mitm.review.commands import ReviewCommands
+from llmitm.mitm.review.desk import Desk
+from llmitm.mitm.review.wishes import ByHand
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.sockets import Sockets
 from llmitm.mitm.stream import Streams
@@ -48,7 +52,10 @@ class Llmitm:
                     setattr(self, name, method)
 
 
-def _in_order(calls: Sequence[Callable[..., object]]) -> Callable[..., None]:
+def _in_order(calls: Sequence[Callable[..., object]]) -> Callable[..., object]:
+    if any(iscoroutinefunction(call) for call in calls):
+        return _awaited(calls)
+
     def each(*about: Any) -> None:
         for call in calls:
             call(*about)
@@ -56,11 +63,23 @@ def _in_order(calls: Sequence[Callable[..., object]]) -> Callable[..., None]:
     return each
 
 
+def _awaited(calls: Sequence[Callable[..., object]]) -> Callable[..., Awaitable[None]]:
+    async def each(*about: Any) -> None:
+        for call in calls:
+            done = call(*about)
+            if isawaitable(done):
+                await done
+
+    return each
+
+
 def addons(*, observe: bool = False) -> list[object]:
     """What mitmproxy is given. observe: watch and record only."""
-    rulebook = Rulebook(observe=observe)
-    recorder = Recorder()
     streams = Streams()
+    by_hand = ByHand(streams)
+    rulebook = Rulebook(observe=observe, by_hand=by_hand)
+    recorder = Recorder()
+    desk = Desk(rulebook)
     parts = (
         rulebook,
         recorder,
@@ -68,8 +87,10 @@ def addons(*, observe: bool = False) -> list[object]:
         LayerSwap(streams),
         ModelLists(rulebook),
         Sockets(rulebook, streams, recorder),
-        Intercept(rulebook, streams, recorder),
+        Intercept(rulebook, streams, recorder, desk),
+        desk,
         View(rulebook),
         ChatCommands(rulebook),
+        ReviewCommands(desk.queue, by_hand),
     )
     return [Llmitm(parts)]

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from mitmproxy import exceptions
 from mitmproxy.test import taddons
+from tornado.httpclient import HTTPClientError
+
+from llmitm import __version__
+from llmitm.mitm.review.server import ReviewServer
 from review_cases import Desk, card
 from review_served import (
     HASH,
@@ -22,10 +26,6 @@ from review_served import (
     said,
     served,
 )
-from tornado.httpclient import HTTPClientError
-
-from llmitm import __version__
-from llmitm.mitm.review.server import ReviewServer
 
 LOGIN = "/api/v1/auth/login"
 
@@ -418,6 +418,46 @@ def test_what_must_not_be_served_is_not(
             context.configure(server, llm_review_listen=listen)
         assert say in str(error.value)
         assert "hunter2" not in str(error.value)
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as one:
+            other = ReviewServer(
+                Desk().queue, check, edited, environ={"LLMITM_HOME": str(tmp_path)}
+            )
+            with taddons.context(other) as context:
+                context.configure(other, llm_review_listen=f"127.0.0.1:{one.port}")
+                other.running()
+                assert other.urls() == ()
+                other.done()
+            assert any(f"no review page at 127.0.0.1:{one.port}" in s for s in one.heard.lines)
+
+    run(story())
+
+
+def test_the_option_can_be_changed_while_it_runs(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with served(tmp_path) as one:
+            token = await one.log_in()
+            opened = await one.socket(token)
+            await said(opened)
+            one.context.configure(one.server, llm_review_listen="")
+            assert one.server.urls() == ()
+            assert await closed(opened) == 1001
+            with pytest.raises(ConnectionRefusedError):
+                await one.ask("GET", "/health")
+            one.context.configure(one.server, llm_review_listen="[::1]:0")
+            [url] = one.server.urls()
+            assert url.startswith("http://[::1]:")
+            one.context.configure(one.server, llm_review_listen=f"127.0.0.1:{one.port}")
+            # Who had logged in still is: the key is kept.
+            assert (await one.ask("GET", "/api/v1/auth/me", token=token)).code == 200
+            with pytest.raises(exceptions.OptionsError):
+                one.context.configure(one.server, llm_review_listen="0.0.0.0:nowhere")
+            assert (await one.ask("GET", "/health")).code == 200
+
+    run(story())
 
 
 def test_no_secret_is_in_the_log_nor_in_an_error(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ from llmitm.desk.messages import (
 )
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewCode, ReviewError
+from llmitm.mitm.review.carrying_out import Wishes
 from llmitm.mitm.review.printing import printed
-from llmitm.mitm.review.wishes import Wishes
 
 STATUSES: dict[ReviewCode, int] = {
     "not_found": 404,
