@@ -86,6 +86,22 @@ CASES: dict[str, Steps] = {
         (b"a", (said("a"),), (said("b"),), b"B"),
         (b"x", (said("x"),), (said("x"),), b"x"),
     ],
+    "a changed text, with the parts behind it": [
+        (b"[", (begin(0),), (), b""),
+        (b"a", (said("a"),), (), b""),
+        (b"-", (), (), b""),
+        (b"]", (PartEnd(0),), (), b""),
+        (b"{", (begin(1),), (), b""),
+        (b"b", (said("b", 1),), (), b""),
+        (b"-", (), (), b""),
+        (b"}", (PartEnd(1),), (), b""),
+        (
+            b";",
+            (DONE,),
+            (begin(0), said("z"), PartEnd(0), begin(1), said("b", 1), PartEnd(1), DONE),
+            b"[Z]{b-};",
+        ),
+    ],
     "a changed part": [
         (b"[", (begin(0),), (begin(5),), b"<5"),
         (b"x", (said("x"),), (said("x"),), b"X"),

@@ -11,11 +11,11 @@ from llmitm.canon.events import PartDelta
 from llmitm.canon.parts import Text
 from llmitm.canon.request import Message, Request
 from llmitm.errors import StageError
-from llmitm.exchange.pipeline import Pipeline, Step, Watching
+from llmitm.exchange.pipeline import Paused, Pipeline, Step, Watching
 from llmitm.mitm.rulebook import Kept, build_house
 from llmitm.record.ram_memory import RamMemory
 from llmitm.ruleset.loading import load
-from llmitm.stages.contract import Refuse, Stage, Turn, overrides
+from llmitm.stages.contract import Forward, Hold, Refuse, Stage, Turn, overrides
 
 HOUSE = build_house(load("", {}), Kept(RamMemory(b"salt" * 8)), observe=False)
 STEPS = HOUSE.pipeline.steps
@@ -38,7 +38,9 @@ def failing(stage: Stage) -> Stage:
     def fail(self: Stage, *about: Any) -> Any:
         raise RuntimeError(f"{self.name} is broken")
 
-    hooks = {hook: fail for hook in ("on_request", "on_event") if overrides(stage, hook)}
+    hooks = {
+        hook: fail for hook in ("on_request", "on_event", "on_decided") if overrides(stage, hook)
+    }
     broken = type("Broken", (type(stage),), hooks)
     return object.__new__(broken)
 
@@ -86,3 +88,13 @@ def test_a_policy_that_fails_on_an_answer(step: Step) -> None:
     else:
         assert staged.end is None
         assert staged.events == (event,)
+
+
+@pytest.mark.parametrize("step", rows("on_decided"))
+def test_a_policy_that_fails_on_a_decision(step: Step) -> None:
+    """What it keeps back is lost with it, so that the answer ends whatever its row says."""
+    watching = Watching(HOUSE.pipeline, (Step(failing(step.stage), step.on_error),))
+    paused = Paused(Hold(reason="a test"), 0, [(PartDelta(0, "text", "Hello."), 0)])
+    staged = watching.on_decided(turn(), paused, Forward())
+    assert isinstance(staged.end, StageError)
+    assert staged.events == ()

@@ -80,6 +80,24 @@ class Passing:
         self._late.clear()
         return owed
 
+    def _replaced(self, event: PartDelta | PartDetail) -> bytes:
+        """Forgets the frames of the part that this event changes, and those of which some has gone
+        on: what that owes. Frames of other parts may still go on as they came."""
+        owed: list[bytes] = []
+        kept: deque[_Late] = deque()
+        gone = False
+        for late in self._late:
+            if late.owed:
+                owed += late.owed
+            # One without events belongs to the frame before it.
+            gone = bool(late.owed) or (
+                all(_is_of(one, event) for one in late.left) if late.left else gone
+            )
+            if not gone:
+                kept.append(late)
+        self._late = kept
+        return b"".join(owed)
+
     def _keep(self, late: _Late) -> None:
         self._late.append(late)
         if len(self._late) > _MOST_FRAMES:
@@ -101,7 +119,7 @@ class Passing:
                 if self._repeats or not isinstance(event, PartDelta | PartDetail):
                     out += [self.leave(encoder), encoder.feed(events[place:])]
                     return b"".join(out)
-                out += [self._owed(), encoder.feed((event,))]
+                out += [self._replaced(event), encoder.feed((event,))]
                 continue
             late.left.popleft()
             late.owed.append(encoder.feed((event,)))
@@ -121,3 +139,11 @@ class Passing:
                 kept.append(late)
         self._late = kept
         return b"".join(out)
+
+
+def _is_of(one: Event, changed: PartDelta | PartDetail) -> bool:
+    return (
+        isinstance(one, PartDelta | PartDetail)
+        and one.index == changed.index
+        and one.choice == changed.choice
+    )

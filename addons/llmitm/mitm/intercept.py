@@ -196,7 +196,7 @@ class Intercept:
             case Held(hold=hold):
                 steering = self._waits(flow, running)
                 self._duplicates.hold(running.wire, steering)
-                self._desk.request(self._holding(flow, running), hold)
+                self._desk.hold_request(self._holding(flow, running), hold)
 
     def _waits(self, flow: http.HTTPFlow, running: Running) -> stream.Steering:
         """The handle of a flow that waits, its client kept alive."""
@@ -228,7 +228,7 @@ class Intercept:
         plan.open_head = plan.open_head or alive.open_head
         plan.open_after_s, plan.heartbeat_s = alive.open_after_s, alive.heartbeat_s
         self._streams.steer(flow, plan)
-        self._desk.answer(self._holding(flow, running), hold)
+        self._desk.hold_answer(self._holding(flow, running), hold)
 
     def _steer(self, flow: http.HTTPFlow, running: Running, plan: stream.Plan) -> stream.Steering:
         steering = self._streams.steer(flow, plan)

@@ -29,6 +29,7 @@ from llmitm.exchange.signatures import SignatureMemory
 from llmitm.exchange.wire import Headers
 from llmitm.mitm.home import state_folder
 from llmitm.mitm.review.wishes import ByHand
+from llmitm.mitm.review_filters import bad_filters
 from llmitm.record.budget_store import DiskBudgetStore
 from llmitm.record.memory import DiskMemory
 from llmitm.ruleset.clients import ClientRow, ClientsFile
@@ -136,6 +137,8 @@ class Rulebook:
         if self._house is None or updated & {"llm_rules", "llm_observe"}:
             try:
                 ruleset = load(ctx.options.llm_rules, self._environ)
+                for error in bad_filters(ruleset):
+                    raise error
             except RuleError as error:
                 raise exceptions.OptionsError(f"llmitm: {error}") from error
             if self._kept is None:

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmitm.errors import RuleError
+from llmitm.mitm.review_filters import bad_filters
 from llmitm.ruleset.layers import folders
-from llmitm.ruleset.loading import check, load
+from llmitm.ruleset.loading import check, load, load_folders
 from llmitm.ruleset.showing import show
 
 
@@ -40,6 +41,8 @@ def _check(folder: str) -> int:
         errors = [error]
     else:
         errors = check(found, os.environ)
+        if not errors:
+            errors = list(bad_filters(load_folders(found, os.environ)))
         if not errors:
             sys.stdout.write(f"rules are valid: {', '.join(map(str, found))}\n")
     sys.stderr.writelines(f"{error}\n" for error in errors)

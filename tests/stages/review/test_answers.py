@@ -450,6 +450,33 @@ def test_an_edited_answer_keeps_the_events_of_what_was_left_alone() -> None:
     assert fold(seen.events).usage == fold(LONG).usage
 
 
+def test_usage_told_between_parts_ends_nothing() -> None:
+    events = [*LONG[:7], Usage(output_tokens=1), *LONG[7:]]
+    for parts in ((Text(text="x"),), (Text(text="x"), Text(text="y"), Text(text="z"))):
+        on = turn_of()
+        watched = watching(on, asked(), answers(WHOLE))
+        seen = shown(on, watched, one_each(events), one_by_one(instead(*parts)))
+        assert tuple(seen.parts) == parts
+        assert sum(isinstance(event, Finish) for event in seen.events) == 1
+        assert fold(seen.events).usage == fold(events).usage
+
+
+def test_parts_that_overlap_stay_where_they_were() -> None:
+    first, second = call(0, LATER), call(1, STATUS)
+    mixed = answer([first[0], second[0], *first[1:-1], *second[1:-1], PartEnd(1), PartEnd(0)])
+    on = turn_of()
+
+    def operator(hold: Any) -> Answer:
+        (choice,) = hold.response.choices
+        new = replace(choice, parts=(call_of("bash", RESET, "call_0"), choice.parts[1]))
+        return Answer(response=replace(hold.response, choices=(new,)))
+
+    seen = shown(on, watching(on, asked(), answers(WHOLE)), one_each(mixed), operator)
+    assert [json.loads(one.arguments) for one in seen.calls] == [RESET, STATUS]
+    assert seen.events[-4:] == mixed[-4:]
+    assert [event for event in seen.events if getattr(event, "index", 0) == 1] == second
+
+
 def test_parts_may_be_taken_out_and_put_in() -> None:
     on = turn_of()
 

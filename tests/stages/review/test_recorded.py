@@ -10,16 +10,17 @@ import pytest
 
 import recordings
 from dialects.pairs import NAMES, answers_of
-from llmitm.canon.events import Fault
+from llmitm.canon.events import Event, Fault, PartDelta
 from llmitm.canon.fold import fold
-from llmitm.canon.parts import ToolCall
+from llmitm.canon.parts import Text, ToolCall
 from llmitm.canon.request import Tool
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Reply
 from llmitm.exchange.continuing import Counted
 from llmitm.exchange.meter import Meter
+from llmitm.exchange.passing import Passing
 from llmitm.exchange.tap import StreamReader, Tap
-from llmitm.stages.contract import Turn
+from llmitm.stages.contract import Answer, Hold, Turn
 from stages.deciding import shown, watching
 from stages.review.ruling import answers
 from stages.tools.playing import asked, turn_of
@@ -112,3 +113,49 @@ def test_every_recorded_call_is_asked_about_once_and_as_it_is(name: str) -> None
         assert seen.events == events, id
         count += len(made)
     assert count > 10
+
+
+@recordings.needs_corpus
+@pytest.mark.parametrize("name", ["openai_chat", "anthropic_messages"])
+def test_of_an_edited_answer_the_frames_of_other_parts_are_as_they_came(name: str) -> None:
+    """The first text is changed; every call's frames must still be there, byte for byte."""
+    count = 0
+    for _, body in streams(name):
+        dialect = DIALECTS[name]
+        frames = dialect.stream_decoder("text/event-stream").feed(body)
+        events = [event for frame in frames for event in frame.events]
+        choices = fold(events).choices
+        parts = choices[0].parts if choices else ()
+        calls = [part for part in parts if isinstance(part, ToolCall)]
+        if not calls or not parts or not isinstance(parts[0], Text) or is_broken(name, body):
+            continue
+        on = turn_of()
+        request = replace(asked(), dialect=name)
+        watched = watching(on, request, answers({"hold": "response"}))
+        edit = replace(parts[0], text="edited")
+        encoder = Counted(dialect.stream_encoder(REPLY))
+        passing = Passing(raw=True, repeats=dialect.repeats)
+        out = b""
+        for frame in frames:
+            seen = shown(on, watched, [frame.events], lambda hold, e=edit: instead(hold, e))
+            out += passing.through(frame, tuple(seen.events), encoder)
+        made = {
+            frame.raw
+            for frame in frames
+            if frame.events and all(_is_of_call(event) for event in frame.events)
+        }
+        assert b"edited" in out
+        assert [raw for raw in made if raw not in out] == []
+        count += bool(made)
+    assert count > 2
+
+
+def instead(hold: Hold, first: Text) -> Answer:
+    assert hold.response is not None
+    choice, *others = hold.response.choices
+    new = replace(choice, parts=(first, *choice.parts[1:]))
+    return Answer(response=replace(hold.response, choices=(new, *others)))
+
+
+def _is_of_call(event: Event) -> bool:
+    return isinstance(event, PartDelta) and event.kind == "arguments"

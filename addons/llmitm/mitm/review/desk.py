@@ -1,8 +1,8 @@
 """The desk: holds exchanges for an operator, and sees to it that each of them goes on.
 
-    desk.request(holding, hold)     # a request, before it leaves
-    desk.answer(holding, hold)      # something of an answer, before the client gets it
-    desk.over(flow_id, why)         # the exchange has ended, however
+    desk.hold_request(holding, hold)    # a request, before it leaves
+    desk.hold_answer(holding, hold)     # something of an answer, before the client gets it
+    desk.over(flow_id, why)             # the exchange has ended, however
 
 What is held is marked in mitmproxy's own list and is resumed, edited and killed there as anything
 mitmproxy intercepts; who decides first wins. Never: decides.
@@ -113,11 +113,11 @@ class Desk:
 
     # -- what is held -------------------------------------------------------------------------
 
-    def request(self, holding: Holding, hold: Hold) -> None:
+    def hold_request(self, holding: Holding, hold: Hold) -> None:
         """Holds a request."""
         self._offer(holding, hold, "request")
 
-    def answer(self, holding: Holding, hold: Hold) -> None:
+    def hold_answer(self, holding: Holding, hold: Hold) -> None:
         """Holds a tool call, or the whole answer."""
         holding.of = "answer"
         self._offer(holding, hold, "tool_call" if hold.call is not None else "response")

@@ -6,9 +6,10 @@ that a client needs to survive it.
 
 from __future__ import annotations
 
-from mitmproxy import ctx, flowfilter, http
+from mitmproxy import ctx, http
 from mitmproxy.addons.intercept import Intercept as StockIntercept
 
+from llmitm.mitm.review_filters import fits
 from llmitm.mitm.stream import Streams
 from llmitm.ruleset.review import Held
 from llmitm.stages.contract import Turn
@@ -24,7 +25,6 @@ class ByHand:
         self.all: frozenset[Held] = frozenset()
         self._conversations: dict[str, None] = {}
         self._exchanges: dict[str, None] = {}
-        self._filters: dict[str, flowfilter.TFilter | None] = {}
 
     def hold(self, exchange: str, conversation: str) -> None:
         """From now on everything of this conversation is held, and the exchange's own answer."""
@@ -46,25 +46,19 @@ class ByHand:
             return None if kind == "tool_call" else "held by hand"
         if kind == "response" and turn.id in self._exchanges:
             return "held by hand"
-        if kind != "request" or not ctx.options.intercept_active:
+        if kind != "request":
             return None
-        stock, flow = ctx.master.addons.get("intercept"), self._flow(turn.id)
+        # mitmdump has no such addon, nor its options.
+        stock = ctx.master.addons.get("intercept")
+        flow = self._flow(turn.id) if isinstance(stock, StockIntercept) else None
         if isinstance(stock, StockIntercept) and flow is not None and stock.should_intercept(flow):
             return "mitmproxy's intercept filter"
         return None
 
     def by_filter(self, exchange: str, expression: str) -> bool:
-        """Whether the exchange's flow fits a filter expression; one that is no filter fits none."""
+        """Whether the exchange's flow fits a filter expression."""
         flow = self._flow(exchange)
-        if flow is None:
-            return False
-        if expression not in self._filters:
-            try:
-                self._filters[expression] = flowfilter.parse(expression)
-            except ValueError:
-                self._filters[expression] = None
-        found = self._filters[expression]
-        return found is not None and bool(found(flow))
+        return flow is not None and fits(expression, flow)
 
     def _flow(self, exchange: str) -> http.HTTPFlow | None:
         stream = self._streams.live.get(exchange)

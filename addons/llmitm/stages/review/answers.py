@@ -82,25 +82,27 @@ class ReviewAnswers(Stage):
     def watches(self, turn: Turn) -> bool:
         """Whether some rule may hold the answer or a call of it, or an operator wants to see it."""
         request = turn.request
-        before = turn.memory.get(NAME)
         if request is None or turn.kind != "generate":
             return False
         rules = self._rules
-        may_call = offers_tools(request)
+        wholes, wish = rules.fitting(turn, request, "response"), rules.wished(turn, "response")
+        calls, call_wish = (), None
+        if offers_tools(request):
+            calls = rules.fitting(turn, request, "tool_call")
+            call_wish = rules.wished(turn, "tool_call")
+        if not (wholes or calls) and wish is None and call_wish is None:
+            return False
         watched = Watched(
-            request=request,
-            wholes=rules.fitting(turn, request, "response"),
-            calls=rules.fitting(turn, request, "tool_call") if may_call else (),
-            wish=rules.wished(turn, "response"),
-            call_wish=rules.wished(turn, "tool_call") if may_call else None,
+            request=request, wholes=wholes, calls=calls, wish=wish, call_wish=call_wish
         )
+        before = turn.memory.get(NAME)
         if isinstance(before, Watched):
             # Asked again from here: each time from the first request, so that notes do not add up.
             watched.attempts, watched.spoke = before.attempts, before.spoke
             watched.request = before.request if before.attempts else request
         watched.anew()
         turn.memory[NAME] = watched
-        return watched.whole or bool(watched.calls) or watched.call_wish is not None
+        return True
 
     def on_event(self, turn: Turn, event: Event) -> EventEffect:
         """The event; nothing while it is kept back; a question when that is complete."""

@@ -12,12 +12,10 @@ from llmitm.canon.events import (
     End,
     Event,
     Finish,
-    Opaque,
     PartDelta,
     PartDetail,
     PartEnd,
     PartStart,
-    Usage,
 )
 from llmitm.canon.parts import Refusal, ToolCall
 from llmitm.canon.response import Choice, Response
@@ -53,21 +51,55 @@ def edited(kept: Sequence[Event], was: Response, now: Response) -> tuple[Event, 
         changed = news
     if not changed:
         return tuple(kept)
-    changed_choices = frozenset(changed)
+    ended = {event.choice for event in kept if isinstance(event, Finish)}
     parts = _by_part(kept)
+    whole = ended - {key[0] for key in parts.keys() - {key_of(e) for e in kept if _ends(e)}}
+    in_place: dict[Key, Sequence[Event] | None] = {}
+    for number in whole & changed.keys():
+        in_place.update(_replacements(changed[number], parts))
+    moved = {number for number in changed if all(choice != number for choice, _ in in_place)}
     out: list[Event] = []
     for event in kept:
         key = key_of(event)
-        if key is not None and key[0] in changed_choices:
+        if key is not None and key in in_place:
+            out += _at(event, in_place[key])
+        elif key is not None and key[0] in moved:
             continue
-        if isinstance(event, Finish) and event.choice in changed:
-            out += _choice(changed.pop(event.choice), parts, event)
-            continue
-        if isinstance(event, End | Usage | Opaque) and changed:
-            out += _all(changed, parts)
-        out.append(event)
+        elif isinstance(event, Finish) and event.choice in changed:
+            new = changed.pop(event.choice)
+            out += _choice(new, parts, event) if event.choice in moved else (_finish(new, event),)
+        else:
+            if isinstance(event, End):
+                out += _all(changed, parts)
+            out.append(event)
     out += _all(changed, parts)
     return tuple(out)
+
+
+def _replacements(new: Choice, parts: dict[Key, list[Event]]) -> dict[Key, Sequence[Event] | None]:
+    """What takes the place of each part's events, where one part stands for one, None = they stay;
+    else nothing."""
+    keys = sorted(key for key in parts if key[0] == new.index)
+    if len(keys) != len(new.parts):
+        return {}
+    found: dict[Key, Sequence[Event] | None] = {}
+    for key, part in zip(keys, new.parts, strict=True):
+        events = edited_part(parts[key], part)
+        found[key] = None if events is parts[key] else events
+    return found
+
+
+def _ends(event: Event) -> bool:
+    return isinstance(event, PartEnd)
+
+
+def _at(event: Event, events: Sequence[Event] | None) -> Sequence[Event]:
+    """What stands where this event of a part stood. events: the new ones, None = it stays."""
+    if events is None:
+        return (event,)
+    if isinstance(event, PartStart):
+        return events[:-1]
+    return events[-1:] if isinstance(event, PartEnd) else ()
 
 
 def _all(changed: dict[int, Choice], parts: dict[Key, list[Event]]) -> list[Event]:
