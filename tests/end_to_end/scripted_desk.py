@@ -220,7 +220,7 @@ class _Rest(RequestHandler):
             case ["approvals"]:
                 self._send(200, {"approvals": desk.approvals})
             case ["requests", _, "tools"]:
-                self._send(200, {"tools": desk.tools})
+                self._send(200, desk.tools)
             case ["requests", card_id] if card_id in desk.cards:
                 told = {**desk.cards[card_id], **desk.whole.get(card_id, {})}
                 self._send(200, CardView.model_validate(told).model_dump())

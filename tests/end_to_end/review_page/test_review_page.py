@@ -241,7 +241,12 @@ def test_hostile_texts_stay_texts(desk: ScriptedDesk, open_page: Open) -> None:
         }
     )
     desk.tools.append(
-        {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+        {
+            "name": HOSTILE,
+            "kind": "function",
+            "description": HOSTILE,
+            "parameters": {"properties": {HOSTILE: {}}},
+        }
     )
     checker(desk, None)
     page = open_page(evil, held_call("two"), held_answer("three"))

@@ -30,7 +30,7 @@ function choose(id, { open = false, focus = "" } = {}) {
   if (open) document.body.dataset.view = "card";
   queue.draw();
   if (focus === "list") queue.focusChosen();
-  else if (open && narrow()) byId("card-title")?.focus({ preventScroll: true });
+  else if (focus === "card" || (open && narrow())) byId("card-title")?.focus({ preventScroll: true });
 }
 
 function step(by, event) {
