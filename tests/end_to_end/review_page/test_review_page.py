@@ -188,6 +188,8 @@ def test_what_is_typed_is_no_key_and_letters_can_be_switched_off(
     page.js("document.querySelector('#cards [aria-selected=true]').focus()")
     page.press("ArrowDown")
     page.until(f"{CHOSEN} === 'two'")
+    page.press("Enter")
+    page.until("document.activeElement.id === 'card-title'")
     assert desk.said("approve_request") == []
 
 
