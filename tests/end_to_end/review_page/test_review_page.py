@@ -74,6 +74,28 @@ def test_a_broken_connection_is_visible_and_comes_back(desk: ScriptedDesk, open_
     page.until("document.querySelector('#link').dataset.state === 'open'")
 
 
+def test_without_a_connection_nothing_is_sent_and_nothing_is_lost(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
+    decides(desk, "complete_response", "answer")
+    page = open_page(card("one"))
+    armed(page)
+    page.press("w")
+    page.type("My answer")
+    desk.down = True
+    desk.hang_up()
+    page.until("document.querySelector('#offline').checkVisibility()")
+    page.press("Enter", ctrl=True)
+    page.until("document.querySelector('#card-problem').textContent.includes('Not sent')")
+    assert page.js("document.querySelector('#answer-text').value") == "My answer"
+    desk.down = False
+    page.until("document.querySelector('#link').dataset.state === 'open'")
+    assert desk.said("complete_response") == []
+    page.press("Enter", ctrl=True)
+    assert desk.wait_for("complete_response")["content"] == "My answer"
+    page.trouble[:] = [each for each in page.trouble if "503" not in each]
+
+
 def test_what_others_decide_is_seen_and_a_draft_survives_it(
     desk: ScriptedDesk, open_page: Open
 ) -> None:

@@ -127,7 +127,7 @@ byId("sign-out").addEventListener("click", async () => {
   }
 });
 byId("name").addEventListener("change", (event) => {
-  keepSetting("name", event.target.value.trim().slice(0, 60));
+  keepSetting("name", event.target.value.trim().slice(0, 40));
   line.again();
 });
 byId("letters").addEventListener("change", (event) => keepSetting("letters", event.target.checked ? "on" : "off"));

@@ -86,6 +86,7 @@ export class QueueList {
     say(byId("waiting-count"), String(total));
     const shown = this.#filter ? `${listed.length} of ${total} shown` : "";
     say(byId("filter-state"), shown);
+    say(byId("no-card"), total ? "Choose a held exchange to see it here." : "Nothing to decide now.");
     byId("nothing").hidden = listed.length > 0;
     say(byId("nothing"), total ? "Nothing matches the filter." : "Nothing waits. New cards appear here by themselves.");
     this.tick();
