@@ -72,7 +72,7 @@ class Held:
     """One thing that waits. Times in seconds since the epoch, None = not told.
 
     digest: of what is shown; a decision names it. document: YAML, empty = not told in a list.
-    chat: the request; response: the answer so far, empty = none; call: the tool call asked about.
+    chat: the request, `chat_cut` older messages left out of it; response: the answer so far, empty = none; call: the tool call asked about.
     writer: who writes an answer live, empty = nobody. data: the message as it came.
     """
 
@@ -98,6 +98,7 @@ class Held:
     digest: str = ""
     document: str = ""
     chat: tuple[Said, ...] = ()
+    chat_cut: int = 0
     tools: tuple[str, ...] = ()
     response: tuple[Said, ...] = ()
     call: Piece | None = None
@@ -132,6 +133,7 @@ class Held:
             digest=_text(data, "digest"),
             document=_text(data, "document"),
             chat=tuple(Said.of(item) for item in objects(data.get("chat"))),
+            chat_cut=int(_number(data.get("chat_cut")) or 0),
             tools=_texts(data.get("tools")),
             response=tuple(Said.of(item) for item in _answer(data.get("response"))),
             call=Piece.of({**call, "type": "tool_call"}) if isinstance(call, dict) else None,
@@ -153,6 +155,7 @@ class Past:
     client: str = ""
     model: str = ""
     reason: str = ""
+    data: Data = field(default_factory=dict[str, Any], repr=False, compare=False)
 
     @classmethod
     def of(cls, data: Data, held: Held | None = None) -> Past:
@@ -167,6 +170,7 @@ class Past:
             client=_text(data, "client") or (held.client if held else ""),
             model=_text(data, "model") or (held.model if held else ""),
             reason=_text(data, "reason") or (held.reason if held else ""),
+            data=data,
         )
 
 
@@ -180,7 +184,8 @@ class News:
 
 
 class Board:
-    """What waits, what was decided, and the server's figures; `apply` takes each message."""
+    """What waits, what was decided (newest last), and the server's figures; `apply` takes each
+    message."""
 
     def __init__(self) -> None:
         self.operator = ""
@@ -224,7 +229,8 @@ class Board:
         self.stats = cast("Data", stats) if isinstance(stats, dict) else {}
         waiting = [Held.of(item) for item in objects(data.get("requests"))[:MOST_HELD]]
         self._held = {held.id: held for held in waiting}
-        self.history = deque(map(Past.of, objects(data.get("history"))), MOST_PAST)
+        newest_first = objects(data.get("history"))[:MOST_PAST]
+        self.history = deque(map(Past.of, reversed(newest_first)), MOST_PAST)
 
     def held(self, request_id: str) -> Held | None:
         """What waits under this id, None = nothing does any more."""
@@ -273,7 +279,8 @@ _ACTIONS = {
     "answer": "answered",
     "reject": "rejected",
     "timeout": "time ran out",
-    "cancel": "cancelled",
+    "shutdown": "refused, llmitm ended",
+    "full": "not asked about, too many waited",
 }
 
 

@@ -74,6 +74,8 @@ def left(held: Held, now_s: float) -> str:
 def card_lines(held: Held, now_s: float, note: str = "") -> list[Text]:
     """All lines of it, not yet wrapped. Lines of what is new begin with `+`."""
     lines = list(_head(held, now_s, note))
+    if held.chat_cut:
+        lines.append(Text(f"  … {held.chat_cut:,} older messages (Enter shows all)", style="dim"))
     for said in held.chat:
         lines += _said(said, _NEW if said.new else _OLD)
     if held.response:

@@ -65,12 +65,13 @@ class Prompt:
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """What is looked at. chosen: id, empty = the first; scroll: lines from where the card begins
+    """What is looked at. chosen: id, empty = none yet; at: its place in the list; scroll: lines from where the card begins
     by itself; whole: cards that were read whole, by id; told: lines of the page `told`."""
 
     board: Board
     page: Page = "queue"
     chosen: str = ""
+    at: int = 0
     words: str = ""
     scroll: int = 0
     note: str = ""
@@ -83,10 +84,14 @@ class View:
     whole: dict[str, Held] = field(default_factory=dict[str, Held])
 
     def card(self) -> Held | None:
-        """The chosen one; of what the filter leaves the first, when the chosen one is gone."""
+        """The chosen one; when it is gone, the one that took its place in the list is chosen."""
         listed = self.board.waiting(self.words)
-        found = next((held for held in listed if held.id == self.chosen), None)
-        return found or (listed[0] if listed else None)
+        places = {held.id: at for at, held in enumerate(listed)}
+        if not listed:
+            return None
+        self.at = places.get(self.chosen, min(self.at, len(listed) - 1))
+        self.chosen = listed[self.at].id
+        return listed[self.at]
 
     def shown(self, held: Held) -> Held:
         """The whole of it where that was read and is still what is held."""
@@ -127,7 +132,7 @@ def _queue(view: View, now_s: float, width: int, room: int) -> list[Text]:
     if chosen is None:
         return [Text(), Text(f"  {_nothing(view)}", style="dim")]
     rows = min(len(listed), max(3, room // 3))
-    at = next(at for at, held in enumerate(listed) if held.id == chosen.id)
+    at = view.at
     first = max(0, min(at - rows // 2, len(listed) - rows))
     lines = [_columns()]
     for held in listed[first : first + rows]:

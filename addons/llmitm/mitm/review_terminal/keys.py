@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import sys
 import termios
 from dataclasses import dataclass
@@ -131,12 +132,11 @@ class Terminal:
     def leave(self) -> None:
         """As it was."""
         self._say(_PASTE_OFF)
-        termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
+        # A terminal that has gone took its mode with it.
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(self.fd, termios.TCSADRAIN, self._before)
 
     def _say(self, code: str) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._screen.write(code)
             self._screen.flush()
-        except OSError:
-            # The terminal has gone; its mode went with it.
-            return
