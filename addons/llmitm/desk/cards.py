@@ -62,7 +62,12 @@ class Card:
     def digest(self) -> str:
         """Of everything that can be decided about; a decision names it."""
         shown = (self.kind, self.request, self.response, self.call)
-        return sha256(to_json(shown, fallback=dict)).hexdigest()
+        try:
+            data = to_json(shown, fallback=dict)
+        except ValueError:
+            # Half characters and deep nesting: rare, and then slower.
+            data = repr(shown).encode("utf-8", "surrogatepass")
+        return sha256(data).hexdigest()
 
     @property
     def sort(self) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class FinishResponse(About):
 
 
 class RejectRequest(About):
-    """reason: what the client is told; form: as which kind of thing, `tool_result` for calls alone."""
+    """reason: what the client is told; form: `tool_result` for calls alone."""
 
     reason: Annotated[str, Field(max_length=20_000)] = ""
     form: Literal["error", "refusal", "tool_result"] = "error"

@@ -5,9 +5,9 @@ Times in seconds since the epoch.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from llmitm.desk.review_error import ReviewCode
 
@@ -19,6 +19,17 @@ type State = Literal["waiting", "away", "writing"]
 type PartType = Literal[
     "text", "reasoning", "tool_call", "tool_result", "media", "refusal", "other"
 ]
+
+
+def _writable(text: Any) -> Any:
+    if not isinstance(text, str) or text.isascii():
+        return text
+    return text.encode("utf-8", "replace").decode()
+
+
+type Words = Annotated[str, BeforeValidator(_writable)]
+"""Text that a client or a model may have made: half characters, which JSON texts can hold and
+UTF-8 cannot, are shown as question marks."""
 
 
 class Told(BaseModel):
@@ -34,10 +45,10 @@ class ChatPart(Told):
     failed. Empty or None = the part has no such thing."""
 
     type: PartType
-    text: str = ""
-    name: str = ""
-    id: str = ""
-    arguments: str = ""
+    text: Words = ""
+    name: Words = ""
+    id: Words = ""
+    arguments: Words = ""
     error: bool | None = None
     cut: int = 0
 
@@ -45,8 +56,8 @@ class ChatPart(Told):
 class ChatMessage(Told):
     """new: the conversation's last turn did not have it."""
 
-    role: str
-    name: str = ""
+    role: Words
+    name: Words = ""
     new: bool = False
     parts: tuple[ChatPart, ...] = ()
 
@@ -54,9 +65,9 @@ class ChatMessage(Told):
 class CallView(Told):
     """A tool call that is held."""
 
-    id: str
-    name: str
-    arguments: str
+    id: Words
+    name: Words
+    arguments: Words
 
 
 class CardView(Told):
@@ -67,34 +78,34 @@ class CardView(Told):
     `chat`; writer: the operator who writes an answer live, None = nobody.
     """
 
-    request_id: str
+    request_id: Words
     kind: Literal["request", "response", "tool_call"]
     state: State
-    reason: str
-    rule: str
-    verdicts: tuple[str, ...]
+    reason: Words
+    rule: Words
+    verdicts: tuple[Words, ...]
     created_at: float
     deadline_at: float
     on_timeout: Literal["approve", "reject", "answer"]
     may_approve: bool
     may_edit: bool
-    client: str
-    provider: str
-    model: str
-    protocol: str
-    conversation: str
+    client: Words
+    provider: Words
+    model: Words
+    protocol: Words
+    conversation: Words
     stream: bool
     tokens: int | None
     cost_usd: float | None
-    digest: str
-    document: str
+    digest: Words
+    document: Words
     document_cut: bool
     chat: tuple[ChatMessage, ...]
     chat_cut: int
-    tools: tuple[str, ...]
+    tools: tuple[Words, ...]
     response: tuple[ChatMessage, ...] | None
     call: CallView | None
-    writer: str | None
+    writer: Words | None
 
 
 class Past(Told):
@@ -103,16 +114,16 @@ class Past(Told):
     action: what was decided, or why nobody could; default: what then happened by itself.
     """
 
-    request_id: str
+    request_id: Words
     action: Ending
-    by: str
+    by: Words
     at: float
-    note: str
+    note: Words
     kind: Literal["request", "response", "tool_call"]
-    reason: str
-    rule: str
-    client: str
-    model: str
+    reason: Words
+    rule: Words
+    client: Words
+    model: Words
     wait_s: float
 
 
@@ -136,10 +147,10 @@ class Stats(Told):
 class Approval(Told):
     """A standing approval. sort: what the cards have in common; used: how many it has let pass."""
 
-    id: str
-    sort: tuple[str, ...]
-    verdicts: tuple[str, ...]
-    by: str
+    id: Words
+    sort: tuple[Words, ...]
+    verdicts: tuple[Words, ...]
+    by: Words
     since: float
     until: float
     used: int
@@ -148,31 +159,31 @@ class Approval(Told):
 class Cancelled(Told):
     """reason: why nobody can decide any more."""
 
-    request_id: str
-    reason: str
+    request_id: Words
+    reason: Words
 
 
 class Decision(Told):
     """by: empty = nobody did, it happened by itself."""
 
-    request_id: str
+    request_id: Words
     action: Ending
-    by: str
+    by: Words
     at: float
-    note: str
+    note: Words
 
 
 class Mistake(Told):
     """line: 1-based, 0 = of the whole document."""
 
     line: int
-    message: str
+    message: Words
 
 
 class EditWarning(Told):
     """cost_usd: estimated, None = not known."""
 
-    say: str
+    say: Words
     cost_usd: float | None = None
 
 
@@ -180,10 +191,10 @@ class Trouble(Told):
     """An error. by, action: who was first and with what; warnings: what must be confirmed."""
 
     code: ReviewCode | Literal["rate_limited", "too_large", "unauthorized", "full"]
-    message: str
-    request_id: str | None = None
-    by: str | None = None
-    action: str | None = None
+    message: Words
+    request_id: Words | None = None
+    by: Words | None = None
+    action: Words | None = None
     warnings: tuple[EditWarning, ...] = ()
 
 
@@ -193,13 +204,13 @@ class Snapshot(Told):
     requests: tuple[CardView, ...]
     history: tuple[Past, ...]
     stats: Stats
-    operator: str
+    operator: Words
 
 
 class Checked(Told):
     """ok: it can be sent, perhaps after a confirmation of the warnings."""
 
-    request_id: str
+    request_id: Words
     ok: bool
     errors: tuple[Mistake, ...] = ()
     warnings: tuple[EditWarning, ...] = ()
