@@ -72,7 +72,8 @@ class Held:
     """One thing that waits. Times in seconds since the epoch, None = not told.
 
     digest: of what is shown; a decision names it. document: YAML, empty = not told in a list.
-    chat: the request, `chat_cut` older messages left out of it; response: the answer so far, empty = none; call: the tool call asked about.
+    chat: the request, `chat_cut` older messages left out of it; response: the answer so far,
+    empty = none; call: the tool call asked about.
     writer: who writes an answer live, empty = nobody. data: the message as it came.
     """
 

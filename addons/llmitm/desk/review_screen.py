@@ -65,8 +65,8 @@ class Prompt:
 
 @dataclass(slots=True, kw_only=True)
 class View:
-    """What is looked at. chosen: id, empty = none yet; at: its place in the list; scroll: lines from where the card begins
-    by itself; whole: cards that were read whole, by id; told: lines of the page `told`."""
+    """What is looked at. chosen: id, empty = none yet; at: its place in the list; scroll: lines
+    from where the card begins by itself; whole: cards that were read whole, by id; told: lines of the page `told`."""
 
     board: Board
     page: Page = "queue"

@@ -13,7 +13,7 @@ from functools import partial
 import argon2
 from rich.console import Console
 
-from llmitm.mitm.review_terminal import decisions, plain
+from llmitm.mitm.review_terminal import plain
 from llmitm.mitm.review_terminal.keys import Terminal
 from llmitm.mitm.review_terminal.place import TOKEN_VARIABLE, URL_VARIABLE, ReviewTrouble, finder
 from llmitm.mitm.review_terminal.screen import ReviewScreen
@@ -56,11 +56,6 @@ def parser() -> argparse.ArgumentParser:
     subs = made.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
     _looking(subs, shared)
     _deciding(subs, noted)
-    log = subs.add_parser("log", parents=[shared], help="the decision log of this machine")
-    log.add_argument("--verify", action="store_true", help="check its hash chain")
-    log.add_argument("--file", default="", metavar="FILE", help="another log than one's own")
-    log.add_argument("--last", type=int, default=50, metavar="N", help="so many entries; 0 = all")
-    log.set_defaults(main=decisions.main)
     hashing = subs.add_parser("hash-password", help="the hash for OPERATOR_PASSWORD_HASH")
     hashing.set_defaults(main=_hash_password)
     return made

@@ -77,7 +77,7 @@ class Deciding:
         """It goes on as it is."""
         if not held.may_approve:
             raise ReviewTrouble("not_allowed", "it cannot be approved: nobody else would answer")
-        data = {"request_id": held.id, "digest": held.digest, "note": self.note_of(held)}
+        data: dict[str, Any] = {"request_id": held.id, "digest": held.digest, "note": self.note_of(held)}
         if minutes:
             data["minutes"] = minutes
         await self.send("approve", "approve_request", held, data)
@@ -147,7 +147,8 @@ class Deciding:
         wish["note"] = self.note_of(held)
         while True:
             if said := wording.warnings(told):
-                answer = await self._shown("before this is sent", said, "y send, e edit again", "ye")
+                asked = "y send, e edit again (Esc: not)"
+                answer = await self._shown("before this is sent", said, asked, "ye")
                 if answer == "e":
                     return True
                 if not answer:
@@ -163,9 +164,7 @@ class Deciding:
             draft.drop()
             return False
 
-    async def _asked(
-        self, draft: Draft, kind: str, data: Data, answer: str
-    ) -> tuple[str, Data]:
+    async def _asked(self, draft: Draft, kind: str, data: Data, answer: str) -> tuple[str, Data]:
         try:
             return await self.link().ask(kind, data, answer)
         except ReviewTrouble as trouble:

@@ -30,18 +30,24 @@ class Live:
     async def write(self, held: Held) -> None:
         """From the first word to the end. Raises ReviewTrouble when it cannot be begun or ended."""
         deciding = self._deciding
-        start = {"request_id": held.id, "digest": held.digest}
-        kind, told = await deciding.link().ask("start_response", start, "request_updated")
-        if kind == "error":
-            raise refused(told)
-        if kind != "request_updated":
-            raise ReviewTrouble("gone", "it is over already")
+        # Who writes already goes on, and nothing would answer a second start.
+        if not held.writer or held.writer != deciding.view.board.operator:
+            await self._begin(held)
         view, page = deciding.view, deciding.view.page
         view.page, view.live, self._writing, self._shown = "live", [], held.id, 0
         try:
             await self._typed(held)
         finally:
             view.page, view.live, self._writing = page, [], ""
+
+    async def _begin(self, held: Held) -> None:
+        start = {"request_id": held.id, "digest": held.digest}
+        link = self._deciding.link()
+        kind, told = await link.ask("start_response", start, "request_updated")
+        if kind == "error":
+            raise refused(told)
+        if kind != "request_updated":
+            raise ReviewTrouble("gone", "it is over already")
 
     async def _typed(self, held: Held) -> None:
         asking, as_typed = self._deciding.asking, False
@@ -107,14 +113,13 @@ class Live:
         deciding.view.live.append(f"\n[calls {function['name']} {function['arguments']}]\n")
 
     async def _leaves(self, held: Held) -> bool:
-        """Whether the answer was ended one way or the other."""
-        asked = "f finish it here, x reject with an error (Esc: go on)"
-        answer = await self._deciding.asking.choice(asked, "fx")
+        """Whether the operator writes no further, now or at all."""
+        asked = "f finish it here, l leave it for now (s goes on later; Esc: go on)"
+        answer = await self._deciding.asking.choice(asked, "fl")
         if answer == "f":
             await self._finish(held)
-        elif answer == "x":
-            wish = wording.rejection(held, "", "error", self._deciding.note_of(held))
-            await self._deciding.send("reject", "reject_request", held, {**wish, "digest": ""})
+        elif answer == "l":
+            self._deciding.news("not finished: s goes on with it")
         return bool(answer)
 
     async def _finish(self, held: Held) -> None:

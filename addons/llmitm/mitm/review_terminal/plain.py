@@ -178,9 +178,7 @@ def _picked(data: Data, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: data.get(name) for name in names}
 
 
-def carried_out(
-    work: Work, given: argparse.Namespace, find: Callable[[], Awaitable[Place]]
-) -> int:
+def carried_out(work: Work, given: argparse.Namespace, find: Callable[[], Awaitable[Place]]) -> int:
     """Does it and prints what came out; the exit code."""
     try:
         told, text = asyncio.run(_worked(work, given, find))

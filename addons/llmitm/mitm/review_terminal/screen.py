@@ -260,7 +260,8 @@ class ReviewScreen:
     async def _done(self, act: Act) -> None:
         held = self._view.card()
         if held is None:
-            return self._deciding.news("nothing is chosen", bad=True)
+            self._deciding.news("nothing is chosen", bad=True)
+            return
         self._view.chosen = held.id
         try:
             await act(self._view.shown(held))
