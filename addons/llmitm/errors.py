@@ -5,6 +5,7 @@
     ├── ClientWireError    the client's request has the wrong shape; 400
     ├── ProviderWireError  the provider's answer has the wrong shape; 502
     ├── CannotExpress      a translation would lose what a rule forbids to lose; 422
+    ├── DocumentError      an operator's edit of a document is not valid; told to the operator
     └── StageError         a policy failed; its rule's `on_error` decides
 
 Each leaf is caught somewhere by name. Trouble that is expected inside a stream is a value
@@ -12,6 +13,8 @@ Each leaf is caught somewhere by name. Trouble that is expected inside a stream 
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class LlmitmError(Exception):
@@ -71,3 +74,17 @@ class StageError(LlmitmError):
         self.stage = stage
         self.cause = cause
         super().__init__(f"stage {stage}: {type(cause).__name__}: {cause}")
+
+
+class DocumentError(LlmitmError):
+    """An edited document does not say what its request, answer or call is to be.
+
+    mistakes: (line, what is wrong there and what is allowed), in order of the lines; a line is
+    1-based, 0 where there is none.
+    """
+
+    def __init__(self, mistakes: Iterable[tuple[int, str]]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__(
+            "\n".join(f"line {line}: {say}" if line else say for line, say in self.mistakes)
+        )

@@ -116,8 +116,9 @@ class Entry:
     `closed`.
 
     by: who (for `cancelled`: who was writing), empty = nobody; action: what an operator decided;
-    effect: what happens by that, in one word; digest: of what is held; shown: the digest the operator named, empty = named none;
-    difference: unified, of the documents, capped; wait_s: None = not over.
+    effect: what happens by that, in one word; digest: of what is held; shown: the digest that the
+    operator named, empty = none; difference: unified, of the documents, capped; wait_s: None =
+    not over.
     """
 
     at: float

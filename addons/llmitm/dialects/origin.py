@@ -276,6 +276,9 @@ def _tool_edits(before: Request, after: Request, table: PatchTable, edits: list[
         return value
 
     if before.tools and not after.tools:
+        if any(tool.at[: len(table.tools)] != table.tools for tool in before.tools):
+            # They stood under another key, as chat's older `functions`.
+            raise _NoEdit
         edits.append(Edit("delete", table.tools))
         return
     edits += _aligned(

@@ -30,7 +30,8 @@ _READ = 65_536
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """lines: whole lines that are in order; broken: 1-based number of the first that is not,
-    None = all are; say: what is wrong with it, empty = nothing; last: hash of the last good line."""
+    None = all are; say: what is wrong with it, empty = nothing; last: hash of the last one in
+    order, 64 zeros = there is none."""
 
     lines: int
     broken: int | None
@@ -73,7 +74,7 @@ class DecisionLog:
             if size != self._size:
                 # Opened just now, or another process has written.
                 size = self._resume(size)
-            line = _line(row, self._last)
+            line, last = _line(row, self._last)
             try:
                 _write(self._fd, line)
             except OSError:
@@ -81,20 +82,25 @@ class DecisionLog:
                 os.ftruncate(self._fd, size)
                 raise
             self._size = size + len(line)
-            self._last = _hash_in(line)
+            self._last = last
 
     def _resume(self, size: int) -> int:
         """The size from which to go on; what a crash left of a line is taken off and told."""
         assert self._fd is not None
         whole, tail = _last_line(self._fd, size)
-        torn = size - whole
+        torn, found = size - whole, _hash_in(tail)
         if torn:
             os.ftruncate(self._fd, whole)
-        self._last = _hash_in(tail) if tail else FIRST
+        # After a damaged line `verify` stops, but what comes is better written than lost.
+        self._last = found or (sha256(tail).hexdigest() if tail else FIRST)
+        said: list[dict[str, Json]] = []
+        if tail and found is None:
+            said.append({"what": "damaged_line_found"})
         if torn:
-            line = _line({"what": "torn_line_removed", "bytes": torn}, self._last)
+            said.append({"what": "torn_line_removed", "bytes": torn})
+        for row in said:
+            line, self._last = _line(row, self._last)
             _write(self._fd, line)
-            self._last = _hash_in(line)
             whole += len(line)
         return whole
 
@@ -118,10 +124,10 @@ def verify(path: Path, last: str = "") -> Verdict:
     prev, lines, seen = FIRST, 0, not last
     with path.open("rb") as file:
         while line := file.readline(_MOST_LINE):
-            say = _wrong(line, prev)
+            say, told = _wrong(line, prev)
             if say:
                 return Verdict(lines, lines + 1, say, prev)
-            prev = _hash_in(line)
+            prev = told
             lines += 1
             seen = seen or prev == last
     if not seen:
@@ -129,45 +135,51 @@ def verify(path: Path, last: str = "") -> Verdict:
     return Verdict(lines, None, "", prev)
 
 
-def _wrong(line: bytes, prev: str) -> str:
-    """What is wrong with a line, empty = nothing."""
+def _wrong(line: bytes, prev: str) -> tuple[str, str]:
+    """(what is wrong with a line, empty = nothing; its hash)."""
     if not line.endswith(b"\n"):
-        return "the line is not complete, or longer than any that is written"
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return "not JSON"
-    if not isinstance(row, dict) or not isinstance(row.get("hash"), str):
-        return "not a line of this log"
+        return "the line is not complete, or longer than any that is written", ""
+    row = _row(line)
+    if row is None:
+        return "not a line of this log", ""
+    told = row.pop("hash", None)
+    if not isinstance(told, str):
+        return "not a line of this log", ""
     if row.get("prev") != prev:
-        return "not bound to the line before it: a line was changed, taken out or put in"
-    told = row.pop("hash")
-    if sha256(_canonical(row)).hexdigest() != told:
-        return "changed after it was written"
-    return ""
+        return "not bound to the line before it: a line was changed, taken out or put in", told
+    if line != _line(row, prev)[0] or sha256(_canonical(row)).hexdigest() != told:
+        return "changed after it was written", told
+    return "", told
+
+
+def _row(line: bytes) -> dict[str, Json] | None:
+    try:
+        row: Json = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def _canonical(row: Mapping[str, Json]) -> bytes:
     return json.dumps(row, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _line(row: Mapping[str, Json], prev: str) -> bytes:
+def _line(row: Mapping[str, Json], prev: str) -> tuple[bytes, str]:
+    """(the line, its hash). Raises ValueError when it is too long or no JSON."""
     bound = {**row, "prev": prev}
     bound.pop("hash", None)
-    bound["hash"] = sha256(_canonical(bound)).hexdigest()
-    line = _canonical(bound) + b"\n"
+    found = sha256(_canonical(bound)).hexdigest()
+    line = _canonical({**bound, "hash": found}) + b"\n"
     if len(line) > _MOST_LINE:
         raise ValueError(f"a line of {len(line)} bytes is too long")
-    return line
+    return line, found
 
 
-def _hash_in(line: bytes) -> str:
-    """The hash of a whole line. Raises ValueError when it has none."""
-    row = json.loads(line)
-    found = row.get("hash") if isinstance(row, dict) else None
-    if not isinstance(found, str):
-        raise ValueError("the last line is not one of this log: move the file away")
-    return found
+def _hash_in(line: bytes) -> str | None:
+    """The hash that a line tells, None = it is no line of a log."""
+    row = _row(line)
+    found = row.get("hash") if row is not None else None
+    return found if isinstance(found, str) else None
 
 
 def _open(path: Path) -> int:
@@ -183,7 +195,10 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _last_line(fd: int, size: int) -> tuple[int, bytes]:
-    """(size up to the end of the last whole line, that line), (0, b"") when there is none."""
+    """(size up to the end of the last whole line, that line), (0, b"") when there is none.
+
+    Of a line longer than any of this log only its end.
+    """
     held, start = b"", size
     while start > 0 and held.count(b"\n") < 2:
         step = min(_READ, start)
@@ -191,7 +206,7 @@ def _last_line(fd: int, size: int) -> tuple[int, bytes]:
         os.lseek(fd, start, os.SEEK_SET)
         held = os.read(fd, step) + held
         if len(held) > 2 * _MOST_LINE:
-            raise ValueError("the last line is not one of this log: move the file away")
+            break
     whole, newline, _ = held.rpartition(b"\n")
     if not newline:
         return 0, b""

@@ -15,6 +15,7 @@ from typing import cast
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from llmitm.canon.values import Json, Path, pointer
 from llmitm.errors import RuleError
@@ -105,17 +106,9 @@ def parse(data: bytes, file: str) -> Node:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise RuleError(file, line, "", f"byte {error.start} is not UTF-8") from None
-    try:
-        root: object = YAML(typ="safe", pure=True).compose(text)  # pyright: ignore[reportUnknownVariableType]
-    except MarkedYAMLError as error:
-        mark = cast("StreamMark | None", error.problem_mark or error.context_mark)
-        line = mark.line + 1 if mark else 0
-        raise RuleError(file, line, "", f"not YAML: {error.problem or error.context}") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise RuleError(file, 0, "", f"not YAML: {_first_line(error)}") from None
-    if root is None:
-        return Node({}, Place(file, 1))
-    node = _Reader(file).read(root, Place(file, 1), ())
+    node, errors = read_text(text, file)
+    for error in errors:
+        raise error
     if node.value is None:
         return Node({}, node.place)
     if not isinstance(node.value, dict):
@@ -123,33 +116,79 @@ def parse(data: bytes, file: str) -> Node:
     return node
 
 
+def read_text(
+    text: str, file: str, *, deepest: int = _DEEPEST, most_nodes: int = _MOST_NODES
+) -> tuple[Node, tuple[RuleError, ...]]:
+    """The document in `text` with all that is wrong with it, in order of the lines.
+
+    Where something is wrong stands None. An empty document is None on line 1. deepest: levels of
+    lists and mappings; most_nodes: values in all, those of aliases included. Never raises.
+    """
+    try:
+        root: object = YAML(typ="safe", pure=True).compose(text)  # pyright: ignore[reportUnknownVariableType]
+    except _NOT_YAML as error:
+        wrong = _not_yaml(error, text, file)
+        return Node(None, Place(file, wrong.line)), (wrong,)
+    if root is None:
+        return Node(None, Place(file, 1)), ()
+    reader = _Reader(file, deepest, most_nodes)
+    node = reader.read(root, Place(file, 1), ())
+    return node, tuple(sorted(reader.errors, key=lambda error: error.line))
+
+
+_NOT_YAML = (YAMLError, ValueError, RecursionError, AttributeError, LookupError, AssertionError)
+"""What the parser raises; the last three where it stumbles over itself."""
+
+
+def _not_yaml(error: Exception, text: str, file: str) -> RuleError:
+    if isinstance(error, MarkedYAMLError):
+        mark = cast("StreamMark | None", error.problem_mark or error.context_mark)
+        line = mark.line + 1 if mark else 0
+        return RuleError(file, line, "", f"not YAML: {error.problem or error.context}")
+    if isinstance(error, ReaderError):
+        position = cast("int", error.position)
+        line = text.count("\n", 0, position) + 1
+        say = f"not YAML: the character U+{ord(text[position]):04X} must be escaped"
+        return RuleError(file, line, "", say)
+    return RuleError(file, 0, "", f"not YAML: {_first_line(error)}")
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Reader:
-    def __init__(self, file: str) -> None:
+    """errors: all that was wrong so far."""
+
+    def __init__(self, file: str, deepest: int, most_nodes: int) -> None:
+        self.errors: list[RuleError] = []
         self._file = file
-        self._count = 0
+        self._deepest = deepest
+        self._left = most_nodes
 
     def read(self, node: object, place: Place, path: Path) -> Node:
-        self._count += 1
-        if len(path) > _DEEPEST or self._count > _MOST_NODES:
-            raise self._error(place, path[:4], "nested too deeply or too large (an alias loop?)")
-        if isinstance(node, MappingNode):
-            self._check_tag(node, place, path, "map")
-            return Node(self._mapping(node, path), place)
-        if isinstance(node, SequenceNode):
-            self._check_tag(node, place, path, "seq")
-            children = cast("list[object]", node.value)
-            items = [
-                self.read(child, self._place(child), (*path, index))
-                for index, child in enumerate(children)
-            ]
-            return Node(items, place)
-        if isinstance(node, ScalarNode):
+        if self._left <= 0:
+            return Node(None, place)
+        self._left -= 1
+        if len(path) > self._deepest or not self._left:
+            self._left = 0
+            self._say(place, path[:4], "nested too deeply or too large (an alias loop?)")
+        elif isinstance(node, MappingNode):
+            if self._is(node, place, path, "map"):
+                return Node(self._mapping(node, path), place)
+        elif isinstance(node, SequenceNode):
+            if self._is(node, place, path, "seq"):
+                children = cast("list[object]", node.value)
+                items = [
+                    self.read(child, self._place(child), (*path, index))
+                    for index, child in enumerate(children)
+                ]
+                return Node(items, place)
+        elif isinstance(node, ScalarNode):
             return Node(self._scalar(node, place, path), place)
-        raise self._error(place, path, "not plain data")
+        else:
+            self._say(place, path, "not plain data")
+        return Node(None, place)
 
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Node]:
         children: dict[str, Node] = {}
@@ -157,11 +196,13 @@ class _Reader:
             place = self._place(key)
             if not isinstance(key, ScalarNode) or key.tag != _TAG + "str":
                 say = "a key must be text (merge keys are not supported; quote numbers and null)"
-                raise self._error(place, path, say)
+                self._say(place, path, say)
+                continue
             name = cast("str", key.value)
             if name in children:
                 say = f"key stands twice, first on line {children[name].place.line}"
-                raise self._error(place, (*path, name), say)
+                self._say(place, (*path, name), say)
+                continue
             children[name] = self.read(value, place, (*path, name))
         return children
 
@@ -175,27 +216,38 @@ class _Reader:
             case "bool":
                 return text.lower() == "true"
             case "int":
-                digits = text.replace("_", "")
-                return int(digits, 0 if digits.lstrip("+-")[:2].lower() in ("0x", "0o") else 10)
+                whole = _whole(text.replace("_", ""))
+                if whole is None:
+                    self._say(place, path, f"{text[:40]} is not a whole number")
+                return whole
             case "float":
                 number = _finite(text)
                 if number is None:
-                    raise self._error(place, path, f"{text} is not a finite number")
+                    self._say(place, path, f"{text[:40]} is not a finite number")
                 return number
             case _:
-                raise self._error(place, path, f"the tag {tag} is not supported; write plain data")
+                self._say(place, path, f"the tag {tag} is not supported; write plain data")
+                return None
 
-    def _check_tag(self, node: object, place: Place, path: Path, kind: str) -> None:
+    def _is(self, node: object, place: Place, path: Path, kind: str) -> bool:
         tag = str(getattr(node, "tag", ""))
         if tag != _TAG + kind:
-            raise self._error(place, path, f"the tag {tag} is not supported; write plain data")
+            self._say(place, path, f"the tag {tag} is not supported; write plain data")
+        return tag == _TAG + kind
 
     def _place(self, node: object) -> Place:
         mark = getattr(node, "start_mark", None)
         return Place(self._file, mark.line + 1 if mark is not None else 0)
 
-    def _error(self, place: Place, path: Path, say: str) -> RuleError:
-        return RuleError(place.file, place.line, pointer(path), say)
+    def _say(self, place: Place, path: Path, say: str) -> None:
+        self.errors.append(RuleError(place.file, place.line, pointer(path), say))
+
+
+def _whole(digits: str) -> int | None:
+    try:
+        return int(digits, 0 if digits.lstrip("+-")[:2].lower() in ("0x", "0o") else 10)
+    except ValueError:  # `!!int abc`, more digits than are ever read
+        return None
 
 
 def _finite(text: str) -> float | None:
