@@ -24,8 +24,8 @@ from llmitm.canon.request import Message, Request, Tool
 from llmitm.desk.cards import Card
 from llmitm.desk.messages import (
     Checked,
-    CheckedMessage,
     CheckEditMessage,
+    CheckedMessage,
     EditRequestMessage,
     EditWarning,
     Mistake,
@@ -87,6 +87,12 @@ class ReviewServer:
         self.port = 0
         self.loop = asyncio.new_event_loop()
         self.sockets: set[WebSocketHandler] = set()
+        self.queue = Queue(
+            rules=ReviewLimits(),
+            log=self.log.append,
+            now=time.time,
+            document_of=lambda card: f"model: {card.model}\nsay: {card.id}\n",
+        )
         self._ready = threading.Event()
         self._server: HTTPServer | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -148,12 +154,6 @@ class ReviewServer:
         asyncio.set_event_loop(self.loop)
 
         async def start() -> None:
-            self.queue = Queue(
-                rules=ReviewLimits(),
-                log=self.log.append,
-                now=time.time,
-                document_of=lambda card: f"model: {card.model}\nsay: {card.id}\n",
-            )
             self._listen()
             self._ready.set()
 
@@ -232,7 +232,7 @@ class _Socket(WebSocketHandler):
         data = wish.data
         checked = _checked(wish)
         if checked.warnings and not data.anyway:
-            warned = [warning.model_dump() for warning in checked.warnings]
+            warned: list[Any] = [warning.model_dump() for warning in checked.warnings]
             raise ReviewError("confirm", "the edit has a price", {"warnings": warned})
         card = self.server.queue.card(data.request_id)
         edited = Forward(request=asked(data.document))
@@ -256,9 +256,7 @@ def _checked(wish: CheckEditMessage | EditRequestMessage) -> Checked:
         )
     if "COSTLY" in document:
         warnings = (EditWarning(say="the cached prefix is written again", cost_usd=0.25),)
-    return Checked(
-        request_id=wish.data.request_id, ok=not errors, errors=errors, warnings=warnings
-    )
+    return Checked(request_id=wish.data.request_id, ok=not errors, errors=errors, warnings=warnings)
 
 
 def asked(text: str, *more: Message) -> Request:

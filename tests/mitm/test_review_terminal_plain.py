@@ -1,4 +1,4 @@
-"""`llmitm review SUBCOMMAND` against the real queue: what it prints, what it decides, how it fails."""
+"""`llmitm review SUBCOMMAND` against the real queue: what it prints, decides, and refuses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import argon2
 import pytest
 
+from llmitm.canon.parts import Refusal, Text
 from llmitm.canon.response import Choice, Response
-from llmitm.canon.parts import Text
 from llmitm.mitm.console import main
 from llmitm.stages.contract import Answer, Denied, Forward
 from review_server import PASSWORD, TOKEN, WEATHER, ReviewServer, asked, card
@@ -171,9 +171,9 @@ def test_reject(server: ReviewServer, capsys: Any) -> None:
     client = server.hold(card("one"))
     words = ["--message", "not today", "--form", "refusal"]
     assert run(capsys, "reject", "one", *words) == (0, "one: rejected by anna\n", "")
-    [denied] = client.decisions
-    assert isinstance(denied, Denied)
-    assert (denied.message, denied.form) == ("not today", "refusal")
+    [refused] = client.decisions
+    assert isinstance(refused, Answer)
+    assert refused.response.choices[0].parts == (Refusal(text="not today"),)
     server.hold(card("two"))
     code, _, err = run(capsys, "reject", "two", "--form", "tool_result")
     assert code == 1
@@ -293,7 +293,7 @@ def test_without_a_terminal_the_list_is_printed(server: ReviewServer, capsys: An
 
 
 def test_hash_password(capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n{PASSWORD}\n"))
     code, out, _ = run(capsys, "hash-password")
     assert code == 0
     name, _, text = out.strip().partition("=")

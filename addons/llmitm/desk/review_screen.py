@@ -34,9 +34,10 @@ _COLUMNS = (("age", 6), ("left", 6), ("kind", 9), ("client", 14), ("model", 24),
 KEYS = (
     ("j k", "next, previous (or the arrows)"),
     ("Enter", "the whole of it; Esc goes back"),
+    ("u", "to what is new"),
     ("space b", "a page down, up (or PgDn, PgUp)"),
     ("a", "approve: it goes on as it is"),
-    ("m", "approve, and all of its sort for some minutes"),
+    ("A", "approve, and all of its sort for some minutes"),
     ("e", "edit it in your editor ($VISUAL, $EDITOR)"),
     ("w", "write the answer in your editor; W: type it in one line"),
     ("s", "write the answer live, as you type"),
@@ -66,7 +67,8 @@ class Prompt:
 @dataclass(slots=True, kw_only=True)
 class View:
     """What is looked at. chosen: id, empty = none yet; at: its place in the list; scroll: lines
-    from where the card begins by itself; whole: cards that were read whole, by id; told: lines of the page `told`."""
+    from where the card begins by itself; new_at: line of what is new in it; whole: cards that were
+    read whole, by id; told: lines of the page `told`; live: what was written live."""
 
     board: Board
     page: Page = "queue"
@@ -74,6 +76,7 @@ class View:
     at: int = 0
     words: str = ""
     scroll: int = 0
+    new_at: int = 0
     note: str = ""
     news: str = ""
     bad: bool = False
@@ -185,7 +188,8 @@ def _card(view: View, now_s: float, width: int, room: int) -> list[Text]:
     lines = wrapped(card_lines(view.shown(held), now_s, view.note), width)
     last = max(0, len(lines) - room)
     # In the list, what is new; on its own page, all of it from its start.
-    begin = min(first_new(lines), last) if view.page == "queue" else 0
+    view.new_at = min(first_new(lines), last)
+    begin = view.new_at if view.page == "queue" else 0
     start = max(0, min(begin + view.scroll, last))
     view.scroll = start - begin
     cut = lines[start : start + room]
@@ -223,7 +227,7 @@ def _stats(board: Board) -> list[Text]:
 def _live(view: View, width: int, room: int) -> list[Text]:
     written = "".join(view.live)
     lines = wrapped([Text(line) for line in safe(written).split("\n")], width)
-    head = Text("what the client has been sent:", style="bold")
+    head = Text("Enter sends the line, Ctrl-T each key · Ctrl-O tool call · Ctrl-D finish", "bold")
     return [head, *lines[-(room - 1) :]]
 
 
@@ -248,7 +252,7 @@ def _bottom(view: View, width: int) -> Text:
     prompt = view.prompt
     if prompt is None:
         hints = {
-            "live": "Enter sends the line · Ctrl-T as typed · Ctrl-O tool call · Ctrl-D finish",
+            "live": "Ctrl-T by the line · Esc leave",
             "queue": "a approve  e edit  w write  s live  x reject  n note  Enter all  ? keys",
             "card": "a approve  e edit  w write  s live  x reject  n note  Esc back  ? keys",
         }

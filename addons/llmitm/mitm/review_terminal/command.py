@@ -10,16 +10,15 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-import argon2
 from rich.console import Console
 
-from llmitm.mitm.review_terminal import plain
+from llmitm.mitm.review.settings import hash_password
+from llmitm.mitm.review_terminal import decisions, plain
 from llmitm.mitm.review_terminal.keys import Terminal
 from llmitm.mitm.review_terminal.place import TOKEN_VARIABLE, URL_VARIABLE, ReviewTrouble, finder
 from llmitm.mitm.review_terminal.screen import ReviewScreen
 from llmitm.mitm.review_terminal.wording import FORMS
 
-_SHORTEST_PASSWORD = 8
 _REASONS = ("stop", "tool_calls", "length", "content_filter")
 _EPILOG = f"""\
 Without a subcommand: the queue, live, on the whole screen; `?` shows the keys.
@@ -56,6 +55,12 @@ def parser() -> argparse.ArgumentParser:
     subs = made.add_subparsers(title="subcommands", metavar="SUBCOMMAND")
     _looking(subs, shared)
     _deciding(subs, noted)
+    log = subs.add_parser("log", parents=[shared], help="the decision log of this machine")
+    log.add_argument("--verify", action="store_true", help="check its hash chain")
+    log.add_argument("--last-hash", default="", metavar="H", help="a hash that must be in it")
+    log.add_argument("--file", default="", metavar="FILE", help="another log than one's own")
+    log.add_argument("--last", type=int, default=50, metavar="N", help="so many entries; 0 = all")
+    log.set_defaults(main=decisions.main)
     hashing = subs.add_parser("hash-password", help="the hash for OPERATOR_PASSWORD_HASH")
     hashing.set_defaults(main=_hash_password)
     return made
@@ -72,6 +77,9 @@ def _looking(subs: _Subs, shared: argparse.ArgumentParser) -> None:
     showing.add_argument("id", metavar="ID")
     showing.add_argument("--document", action="store_true", help="the YAML document for `edit`")
     showing.set_defaults(work=plain.shown)
+    standing = subs.add_parser("approvals", parents=[shared], help="what is approved for a while")
+    standing.add_argument("--revoke", default="", metavar="ID", help="take one back")
+    standing.set_defaults(work=plain.approvals)
     past = subs.add_parser("history", parents=[shared], help="what was decided, newest first")
     past.set_defaults(work=plain.history)
     figures = subs.add_parser("stats", parents=[shared], help="figures of the queue")
@@ -145,16 +153,15 @@ def _warn(say: str) -> None:
 
 
 def _hash_password(given: argparse.Namespace) -> int:
+    return hash_password(_typed, _print)
+
+
+def _typed(prompt: str) -> str:
+    """A password: unseen from a terminal, else a line."""
     if sys.stdin.isatty():
-        first = getpass.getpass("password: ")
-        if getpass.getpass("again: ") != first:
-            _warn("the two are not the same")
-            return plain.FAILED
-    else:
-        first = sys.stdin.readline().rstrip("\r\n")
-    if len(first) < _SHORTEST_PASSWORD:
-        _warn(f"a password has at least {_SHORTEST_PASSWORD} characters")
-        return plain.FAILED
-    # A `$` means something to a shell and to some .env files: single quotes keep it.
-    sys.stdout.write(f"OPERATOR_PASSWORD_HASH='{argon2.PasswordHasher().hash(first)}'\n")
-    return plain.OK
+        return getpass.getpass(prompt)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _print(say: str) -> None:
+    sys.stdout.write(f"{say}\n")

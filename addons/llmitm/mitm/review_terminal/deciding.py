@@ -77,7 +77,11 @@ class Deciding:
         """It goes on as it is."""
         if not held.may_approve:
             raise ReviewTrouble("not_allowed", "it cannot be approved: nobody else would answer")
-        data: dict[str, Any] = {"request_id": held.id, "digest": held.digest, "note": self.note_of(held)}
+        data: dict[str, Any] = {
+            "request_id": held.id,
+            "digest": held.digest,
+            "note": self.note_of(held),
+        }
         if minutes:
             data["minutes"] = minutes
         await self.send("approve", "approve_request", held, data)

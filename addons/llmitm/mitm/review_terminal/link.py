@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, cast
+from urllib.parse import quote
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.iostream import StreamClosedError
@@ -54,6 +55,8 @@ class Link:
             if error.code in (401, 403):
                 say = f"{place.url} does not accept the token: log in again with --user"
                 raise ReviewTrouble("not_allowed", say) from None
+            if error.code == 429:
+                raise ReviewTrouble("rate_limited", f"{place.url}: too often, wait") from None
             raise unreachable(place.url, error) from None
         except (OSError, StreamClosedError, WebSocketError) as error:
             raise unreachable(place.url, error) from None
@@ -158,16 +161,19 @@ class Link:
 
     async def whole(self, request_id: str) -> Held:
         """Everything of a held thing, nothing left out. Raises ReviewTrouble."""
-        path = f"{self.place.url}/llm/api/v1/requests/{request_id}"
+        return Held.of(await self.rest("GET", f"requests/{quote(request_id, safe='')}"))
+
+    async def rest(self, method: str, path: str) -> Data:
+        """What a REST address answers. path: below `/llm/api/v1/`. Raises ReviewTrouble."""
+        base = self.place.url
         headers = {"authorization": f"Bearer {self.place.token}"}
-        answer = await fetched(
-            HTTPRequest(path, headers=headers, follow_redirects=False), self.place.url
-        )
-        data = decoded(answer, self.place.url)
+        request = HTTPRequest(f"{base}/llm/api/v1/{path}", method, headers, follow_redirects=False)
+        answer = await fetched(request, base)
+        data = decoded(answer, base)
         if answer.code != 200:
             told: object = data.get("error", data)
             raise refused(cast("Data", told) if isinstance(told, dict) else data)
-        return Held.of(data)
+        return data
 
     def close(self) -> None:
         """Ends the connection."""

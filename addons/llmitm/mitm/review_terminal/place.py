@@ -12,16 +12,13 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 
 from llmitm.mitm.home import state_folder
-
-REVIEW_FILE = "review.json"
-"""In the state folder: `{"url", "token"}`, written by an llmitm while it listens for reviews."""
+from llmitm.mitm.review_file import left
 
 URL_VARIABLE, TOKEN_VARIABLE = "LLMITM_REVIEW_URL", "LLMITM_REVIEW_TOKEN"
 
@@ -70,7 +67,7 @@ def finder(
             return known[0]
         if not user:
             return found(url, environ)
-        base = checked_url(url or environ.get(URL_VARIABLE, "") or _file(environ)["url"])
+        base = checked_url(url or environ.get(URL_VARIABLE, "").strip() or _left(environ)[0])
         if urlsplit(base).scheme == "http" and urlsplit(base).hostname not in _LOOPBACK:
             warn(f"the password for {base} is sent unencrypted")
         known.append(Place(base, await login(base, user, _password(user, base))))
@@ -86,16 +83,28 @@ def found(url: str, environ: Mapping[str, str]) -> Place:
     if named and token:
         return Place(checked_url(named), token)
     if not named:
-        left = _file(environ)
-        return Place(checked_url(left["url"]), token or left["token"])
+        known, its_token = _left(environ)
+        return Place(checked_url(known), token or its_token)
     base = checked_url(named)
     try:
-        left = _file(environ)
-    except ReviewTrouble:
-        left = {"url": "", "token": ""}
-    if left["url"].rstrip("/") == base and left["token"]:
-        return Place(base, left["token"])
+        return Place(base, _left(environ, base)[1])
+    except ReviewTrouble as trouble:
+        if trouble.code != "gone":
+            raise
     raise ReviewTrouble("not_allowed", f"{base} wants a login: give --user or set {TOKEN_VARIABLE}")
+
+
+def _left(environ: Mapping[str, str], url: str = "") -> tuple[str, str]:
+    """(URL, token) as a listening llmitm has left them."""
+    try:
+        told = left(state_folder(environ), url)
+    except OSError as error:
+        raise ReviewTrouble("invalid", f"{error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise ReviewTrouble("invalid", str(error)) from None
+    if told is None:
+        raise ReviewTrouble("gone", f"no llmitm here listens for reviews: {_START}")
+    return told
 
 
 def checked_url(url: str) -> str:
@@ -110,22 +119,6 @@ def checked_url(url: str) -> str:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     prefix = parts.path.rstrip("/").removesuffix("/llm")
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{prefix}"
-
-
-def _file(environ: Mapping[str, str]) -> dict[str, str]:
-    file = state_folder(environ) / REVIEW_FILE
-    try:
-        left: Any = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise ReviewTrouble("gone", f"no llmitm here listens for reviews: {_START}") from None
-    except OSError as error:
-        raise ReviewTrouble("gone", f"{file}: {error.strerror}") from None
-    except ValueError:
-        left = None
-    if not isinstance(left, dict):
-        raise ReviewTrouble("invalid", f"{file} is not what llmitm writes there: remove it")
-    told = cast("dict[str, object]", left)
-    return {name: str(told.get(name) or "") for name in ("url", "token")}
 
 
 def _password(user: str, base: str) -> str:
@@ -143,7 +136,7 @@ async def login(base: str, user: str, password: str) -> str:
     if answer.code in (401, 403):
         raise ReviewTrouble("not_allowed", f"{base} knows no {user!r} with this password")
     if answer.code == 429:
-        raise ReviewTrouble("not_allowed", f"{base}: too many logins, wait a minute")
+        raise ReviewTrouble("rate_limited", f"{base}: too many logins, wait a minute")
     token = decoded(answer, base).get("access_token")
     if answer.code != 200 or not isinstance(token, str):
         raise ReviewTrouble("invalid", f"{base}: the login was answered with {answer.code}")
@@ -175,8 +168,3 @@ def unreachable(base: str, error: Exception) -> ReviewTrouble:
     """What to say, and to do, when nothing answers there."""
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return ReviewTrouble("gone", f"nothing answers at {base} ({why}): {_START}")
-
-
-def review_file(environ: Mapping[str, str]) -> Path:
-    """Where the file of a listening llmitm is."""
-    return state_folder(environ) / REVIEW_FILE

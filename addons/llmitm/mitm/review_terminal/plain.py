@@ -10,11 +10,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.console import Console
 
-from llmitm.desk.review_board import Board, Data, Held, Past, decided
-from llmitm.desk.review_card import age, card_lines, left, one_line, usd, wrapped
+from llmitm.desk.review_board import Board, Data, Held, Past, decided, objects, seconds
+from llmitm.desk.review_card import age, card_lines, left, one_line, span, usd, wrapped
 from llmitm.desk.told import CardView
 from llmitm.desk.told import Past as PastView
 from llmitm.mitm.review_terminal import wording
@@ -75,6 +76,24 @@ async def history(link: Link, given: argparse.Namespace) -> Result:
 def _past(past: Past) -> str:
     facts = (past.client, past.model, past.kind.replace("_", " "), past.reason)
     return f"{decided(past)}  {' · '.join(filter(None, facts))}"
+
+
+async def approvals(link: Link, given: argparse.Namespace) -> Result:
+    """What is approved for a while, oldest first; or one of them taken back."""
+    if given.revoke:
+        await link.rest("DELETE", f"approvals/{quote(given.revoke, safe='')}")
+        return {"revoked": given.revoke}, f"{given.revoke}: taken back"
+    told = await link.rest("GET", "approvals")
+    rows = objects(told.get("approvals"))
+    return {"approvals": list(rows)}, "\n".join(map(_approval, rows)) or "nothing is"
+
+
+def _approval(row: Data) -> str:
+    sort = " · ".join(word for word in row.get("sort") or () if word)
+    until = seconds(row.get("until"))
+    left_s = span(None if until is None else max(0.0, until - time.time()))
+    by, used = row.get("by"), row.get("used")
+    return one_line(f"{row.get('id')}  {left_s} left  {sort}  by {by}, used {used} times")
 
 
 async def stats(link: Link, given: argparse.Namespace) -> Result:

@@ -65,7 +65,7 @@ class ReviewScreen:
         self._deciding, self._live = deciding, Live(deciding)
         self._acts: dict[str, Act] = {
             "a": deciding.approve,
-            "m": deciding.approve_sort,
+            "A": deciding.approve_sort,
             "e": deciding.edit,
             "w": deciding.answer,
             "W": deciding.answer_line,
@@ -250,6 +250,8 @@ class ReviewScreen:
             if key in self._acts:
                 if self._view.page in ("queue", "card") and not self._jumped(key):
                     await self._done(self._acts[key])
+                    # What was pressed meanwhile was meant for the card that was there.
+                    self._asking.forget()
             elif key == "/":
                 words = await self._asking.line("filter", self._view.words)
                 self._view.words = self._view.words if words is None else words.strip()
@@ -267,7 +269,6 @@ class ReviewScreen:
             await act(self._view.shown(held))
         except ReviewTrouble as trouble:
             self._deciding.news(str(trouble), bad=True)
-        self._asking.forget()
 
     def _jumped(self, key: str) -> bool:
         """Whether another card has only just come under a finger that is on its way."""
@@ -292,6 +293,8 @@ class ReviewScreen:
             case "enter" if view.page in ("queue", "card") and view.card() is not None:
                 view.page, view.scroll = "card", 0
                 await self._done(self._deciding.whole)
+            case "u":
+                view.scroll = view.new_at if view.page == "card" else 0
             case "esc":
                 view.page, view.scroll = "queue", 0
             case "h" | "i" | "?":
