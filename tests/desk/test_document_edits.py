@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+
 import recordings
 from desk.edits import edits_of
 from dialects.corpus import CORPUS as OWN
-from dialects.pairs import FILES, NAMES, requests_of, wire_bytes
-
+from dialects.pairs import FILES, NAMES, wire_bytes
 from llmitm.canon.request import Request
 from llmitm.canon.values import DEFAULT_FACTS
-from llmitm.desk.documents import read_request, request_document
+from llmitm.desk.documents import read_request
 from llmitm.dialects.catalog import DIALECTS
 
 
@@ -83,4 +82,3 @@ def test_only_what_was_edited_changes_on_the_wire(name: str) -> None:
             within = {path[:2] for path in paths}
             assert len(within) == (made != request), (case, edit.what, paths)
     assert whole <= tried // 50, (whole, tried)
-

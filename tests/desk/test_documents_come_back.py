@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
-
 import pytest
-import recordings
+
 from dialects.corpus import own_answers, own_requests
 from dialects.pairs import NAMES, answers_of, events_in, requests_of
-
 from llmitm.canon.fold import fold
-from llmitm.canon.parts import Media, Text, ToolCall, ToolResult
-from llmitm.canon.request import Message, Request
+from llmitm.canon.parts import ToolCall
+from llmitm.canon.request import Request
 from llmitm.canon.response import Response
 from llmitm.desk.documents import (
     call_document,

@@ -13,7 +13,8 @@ from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Frame
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.pipeline import Pipeline, Step
-from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader
+from llmitm.exchange.readers import SkimReader, StreamReader, WholeReader
+from llmitm.exchange.tap import Tap
 from llmitm.stages.contract import Stage, Turn
 from recordings import load, needs_corpus
 

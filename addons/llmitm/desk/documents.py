@@ -15,6 +15,7 @@ from llmitm.canon.parts import ToolCall
 from llmitm.canon.request import Request
 from llmitm.canon.response import Response
 from llmitm.desk.document_fields import Mistakes
+from llmitm.desk.document_shortening import shortened
 from llmitm.desk.request_document import request_of, written_request
 from llmitm.desk.response_document import call_of, response_of, written_call, written_response
 from llmitm.desk.transcript import usage_line
@@ -28,6 +29,8 @@ CALL_MARK = "# llmitm tool call"
 MOST_CHARACTERS = 32 << 20
 """A longer document is not read."""
 
+_LONG = 20_000
+"""From this many characters on, messages that were not edited are not parsed."""
 _NAME = "document"
 _DEEPEST = 60
 _MOST_NODES = 1_000_000
@@ -68,6 +71,12 @@ def read_request(text: str, original: Request) -> Request:
 
     `original` itself if nothing was changed. Raises DocumentError with all mistakes.
     """
+    text = text.replace("\r\n", "\n")
+    if _LONG < len(text) <= MOST_CHARACTERS:
+        short = shortened(text, request_document(original))
+        root, errors = read_text(short.text, _NAME, deepest=_DEEPEST, most_nodes=_MOST_NODES)
+        if not errors and short.stands(root):
+            return _made(root, original, request_of, Mistakes())
     return _read(text, original, request_of)
 
 
@@ -87,13 +96,17 @@ def _read[T](text: str, original: T, read: Callable[[Node, T, Mistakes], T]) -> 
     root, errors = read_text(
         text.replace("\r\n", "\n"), _NAME, deepest=_DEEPEST, most_nodes=_MOST_NODES
     )
-    mistakes = Mistakes()
-    mistakes.found += [(error.line, error.say) for error in errors]
-    if isinstance(root.value, dict) or not errors:
-        made = read(root, original, mistakes)
-        if not mistakes.found:
-            return made
-    raise DocumentError(sorted(set(mistakes.found)))
+    mistakes = Mistakes([(error.line, error.say) for error in errors])
+    if errors and not isinstance(root.value, dict):
+        raise DocumentError(mistakes.found)
+    return _made(root, original, read, mistakes)
+
+
+def _made[T](root: Node, original: T, read: Callable[[Node, T, Mistakes], T], wrong: Mistakes) -> T:
+    made = read(root, original, wrong)
+    if wrong.found:
+        raise DocumentError(sorted(set(wrong.found)))
+    return made
 
 
 def difference(before: str, after: str, *, most_characters: int = 20_000) -> str:

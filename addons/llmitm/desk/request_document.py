@@ -292,6 +292,9 @@ def _messages(fields: Fields, was: tuple[Message, ...], mistakes: Mistakes) -> t
 
 
 def _read_message(fields: Fields, was: Message | None, mistakes: Mistakes) -> Message:
+    if was is not None and not fields.names():
+        # `message: 3` alone is enough.
+        return was
     before = was or Message(role="user", parts=())
     if was is None and "role" not in fields.names():
         mistakes.add(fields.node, f"a new message must have `role`: {', '.join(ROLES)}")

@@ -16,17 +16,32 @@ from llmitm.exchange.answers import STREAM_TYPES
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.failure import Failure, fault_of, is_failure_status, is_retryable
 from llmitm.exchange.lanes import Outgoing
-from llmitm.exchange.tap import SkimReader, StreamReader, Tap, WholeReader, no_events
-from llmitm.exchange.verdicts import Buffer, Pass
+from llmitm.exchange.pipeline import Paused, Staged
+from llmitm.exchange.readers import SkimReader, StreamReader, WholeReader, no_events
+from llmitm.exchange.tap import Tap
+from llmitm.exchange.verdicts import Buffer, Held, Pass
 from llmitm.exchange.wire import Headers, WireResponse, header, media_type
-from llmitm.stages.contract import Again, Answer, Cut, Forward, Refuse, Retry
+from llmitm.stages.contract import Again, Answer, Cut, Decided, Forward, Refuse, Retry
+
+type _Whole = WireResponse | Outgoing | Failure | Held | None
 
 
 @dataclass(frozen=True, slots=True)
+class _Waits:
+    """A whole answer that waits. events: the provider's; staged: what the stages made of the first
+    of them."""
+
+    paused: Paused
+    events: list[Event]
+    staged: tuple[Event, ...]
+
+
+@dataclass(slots=True)
 class Answering:
     """The answer side of one exchange."""
 
     exchange: Exchange
+    _waits: _Waits | None = None
 
     @property
     def _out(self) -> Outgoing:
@@ -152,10 +167,9 @@ class Answering:
             and all(step.on_error == "forward" for step in watching.event)
         )
 
-    def whole(
-        self, status: int, headers: Headers, body: bytes
-    ) -> WireResponse | Outgoing | Failure | None:
-        """What to do with a buffered body: give the client this, ask again, or try elsewhere.
+    def whole(self, status: int, headers: Headers, body: bytes) -> _Whole:
+        """What to do with a buffered body: give the client this, ask again, try elsewhere, or hold
+        it until `decided` was called.
 
         None = the client gets the provider's answer as it is.
         """
@@ -170,7 +184,16 @@ class Answering:
         fault = meter.fault
         if status >= 400 or (fault and not any(isinstance(each, PartStart) for each in events)):
             return self._whole_failure(status, headers, body)
-        return self._whole_answer(events)
+        watching = self.exchange.decision.watching
+        return self._settled(events, (), watching.on_events(self.exchange.turn, events))
+
+    def decided(self, decided: Decided) -> _Whole:
+        """The same, when it was decided about what an earlier `Held` was for."""
+        waits, self._waits = self._waits, None
+        assert waits is not None
+        exchange = self.exchange
+        after = exchange.decision.watching.on_decided(exchange.turn, waits.paused, decided)
+        return self._settled(waits.events, waits.staged, after)
 
     def _decoded(self, status: int, headers: Headers, body: bytes) -> list[Event]:
         cap_bytes = self.exchange.house.ruleset.routes.limits.max_buffered_bytes
@@ -201,12 +224,14 @@ class Answering:
             return None
         return exchange.refusal(fault_of(failure, exchange.house.now()))
 
-    def _whole_answer(self, events: list[Event]) -> WireResponse | Outgoing | Failure | None:
+    def _settled(self, events: list[Event], before: tuple[Event, ...], after: Staged) -> _Whole:
+        """What the stages made of the whole answer. before: what they had made before a hold."""
         exchange = self.exchange
-        watching, turn = exchange.decision.watching, exchange.turn
-        after = watching.on_events(turn, events)
-        staged = after.events
+        staged = before + after.events
         match after.end:
+            case Paused() as paused:
+                self._waits = _Waits(paused, events, staged)
+                return Held(paused.hold)
             case StageError() as error:
                 say = f"llmitm: {error}; its rule says refuse"
                 return exchange.refusal(
@@ -219,8 +244,17 @@ class Answering:
                 staged = _closed(staged)
             case None:
                 pass
+        said = next((event for event in staged if isinstance(event, Fault)), None)
+        if said is not None and said not in events:
+            return exchange.refusal(said)
+        return self._reviewed(events, staged)
+
+    def _reviewed(self, events: list[Event], staged: tuple[Event, ...]) -> _Whole:
+        """The same, past the stages that see it whole."""
+        exchange = self.exchange
+        watching = exchange.decision.watching
         if watching.response:
-            effect, trace = watching.on_response(turn, fold(staged))
+            effect, trace = watching.on_response(exchange.turn, fold(staged))
             exchange.trace.extend(trace)
             match effect:
                 case Answer(response=response):

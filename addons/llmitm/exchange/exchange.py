@@ -2,7 +2,8 @@
 
     exchange = Exchange.open(house, endpoint, wire, exchange_id)
     step = exchange.start()             # Outgoing: send it; WireResponse: give it to the client;
-                                        # Wait: so long, then `resume`; Race: ask all of them
+                                        # Wait: so long, then `resume`; Race: ask all of them;
+                                        # Held: nothing, until `decided`
     verdict = exchange.head(status, headers)        # Pass(tap) | Buffer | Failure
     step = exchange.failed(failure)     # what next: as after `start`
     account = close(exchange, status)   # once, at the end: `closing`
@@ -31,9 +32,10 @@ from llmitm.exchange.lanes import Incoming, Outgoing, Trip
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.pipeline import Decision
 from llmitm.exchange.routing_faults import retries_exhausted
+from llmitm.exchange.verdicts import Held
 from llmitm.exchange.wire import Headers, WireRequest, WireResponse, header, query_of
 from llmitm.ruleset.matching import Endpoint
-from llmitm.stages.contract import Again, Answer, Refuse, Trace, Turn
+from llmitm.stages.contract import Again, Answer, Decided, Hold, Refuse, Trace, Turn
 
 MOST_RETRIES = 3
 """How often a stage may have the model asked again within one exchange."""
@@ -132,7 +134,7 @@ class Exchange:
         """Whether llmitm chose where this goes or with which key, so that it may choose again."""
         return self.turn.route is not None or self.client.wants == "stored"
 
-    def start(self) -> Step:
+    def start(self) -> Step | Held:
         """The first thing to do: send this, answer with this, wait or race."""
         match self.decision.end:
             case Answer(response=response):
@@ -141,8 +143,16 @@ class Exchange:
             case Refuse(fault=fault):
                 self.local = True
                 return self.refusal(fault)
+            case Hold() as hold:
+                return Held(hold)
             case None:
                 return self._choose()
+
+    def decided(self, decided: Decided) -> Step | Held:
+        """What to do when it was decided about the request that `start` held."""
+        self.decision = self.house.pipeline.on_decided(self.turn, self.decision, decided)
+        self.trace.extend(self.decision.trace)
+        return self.start()
 
     def _choose(self) -> Step:
         if not self.managed:

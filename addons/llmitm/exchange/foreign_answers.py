@@ -14,7 +14,7 @@ from llmitm.dialects.framing_aws_eventstream import MEDIA_TYPE
 from llmitm.dialects.framing_json_array import ArrayFrame, JsonArraySplitter
 from llmitm.dialects.framing_sse import SseFrame, SseSplitter
 from llmitm.dialects.recognise import frame_dialect, same_family
-from llmitm.exchange.tap import SkimReader
+from llmitm.exchange.readers import SkimReader
 
 type Note = Callable[[str], None]
 

@@ -119,7 +119,7 @@ def read(house: House, endpoint: Endpoint, wire: WireRequest, notes: list[str]) 
                 wire.body, coding, house.ruleset.routes.limits.max_decompressed_bytes
             )
         request = house.dialects[endpoint.protocol].decode_request(body)
-        request = _completed(request, endpoint)
+        request = completed(request, endpoint)
     except codings.CodingError as error:
         notes.append(f"request body: {error}")
     except ClientWireError as error:
@@ -127,7 +127,7 @@ def read(house: House, endpoint: Endpoint, wire: WireRequest, notes: list[str]) 
     return Incoming(wire=wire, endpoint=endpoint, body=body, coding=coding, request=request)
 
 
-def _completed(request: Request, endpoint: Endpoint) -> Request:
+def completed(request: Request, endpoint: Endpoint) -> Request:
     """The request with what its protocol keeps in the path."""
     if endpoint.model and not request.model:
         request = replace(request, model=endpoint.model)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from llmitm.canon.events import Event, Fault
+from llmitm.canon.events import Event, Fault, Finish
+from llmitm.canon.parts import Refusal
 from llmitm.canon.request import Request
-from llmitm.canon.response import Response
+from llmitm.canon.response import Choice, Response
 from llmitm.errors import StageError
 from llmitm.stages.contract import (
     FORWARD,
@@ -186,11 +187,13 @@ NOBODY = Watching(None)
 class Decision:
     """What the request hooks came to; where it goes stands in `turn.route`.
 
-    end: the effect that ended the run, None = goes on; watching: the stages that see the answer.
+    end: the effect that ended the run, None = goes on; rest: the stages that a hold has kept from
+    being asked; watching: the stages that see the answer.
     """
 
     request: Request
-    end: Answer | Refuse | None = None
+    end: Answer | Refuse | Hold | None = None
+    rest: tuple[Step, ...] = ()
     comments: tuple[str, ...] = ()
     trace: tuple[Trace, ...] = ()
     watching: Watching = NOBODY
@@ -234,23 +237,41 @@ class Pipeline:
         return self._asked(turn, request, self._request if turn.kind == "generate" else self._count)
 
     def on_again(self, turn: Turn, request: Request) -> Decision:
-        """The same for a request that a stage has made of one that went out before."""
-        return self._asked(turn, request, self._guarding)
+        """The same for a request that a stage has made of one that went out before; it is not
+        held, since its answer has begun."""
+        return self._asked(turn, request, self._guarding, may_wait=False)
 
-    def _asked(self, turn: Turn, request: Request, steps: Sequence[Step]) -> Decision:
+    def on_decided(self, turn: Turn, held: Decision, decided: Decided) -> Decision:
+        """What comes of a request that was held: an edited one is checked again by the stages that
+        guard, then the stages that were not asked yet are."""
+        match decided:
+            case Forward(request=edited):
+                steps = held.rest
+                if edited is not None and edited is not held.request:
+                    steps = (*(each for each in self._guarding if each not in steps), *steps)
+                after = self._asked(turn, edited or held.request, steps)
+                return replace(after, comments=held.comments + after.comments)
+            case Denied():
+                return replace(held, end=denied(decided), rest=(), trace=())
+            case Answer() | Refuse():
+                return replace(held, end=decided, rest=(), trace=())
+
+    def _asked(
+        self, turn: Turn, request: Request, steps: Sequence[Step], *, may_wait: bool = True
+    ) -> Decision:
         comments: list[str] = []
         trace: list[Trace] = []
-        end: Answer | Refuse | None = None
+        end: Answer | Refuse | Hold | None = None
+        rest: tuple[Step, ...] = ()
         final = False
-        for step in steps:
+        for place, step in enumerate(steps):
             effect = self.ask(step, trace, lambda s=step, r=request: s.stage.on_request(turn, r))
-            if isinstance(effect, Hold):
-                # Nobody reviews: what the rule says for that case happens at once.
-                comments.append(f"not held ({effect.reason}): nobody reviews")
+            if isinstance(effect, Hold) and not (may_wait and turn.may_wait):
+                comments.append(f"not held ({effect.reason}): nobody can be asked here")
                 default = effect.default
-                effect = FORWARD if isinstance(default, Denied) else default
+                effect = denied(default) if isinstance(default, Denied) else default
             if not isinstance(effect, Forward):
-                end = effect
+                end, rest = effect, tuple(steps[place + 1 :])
                 break
             request = effect.request or request
             if effect.route is not None and not final:
@@ -262,6 +283,7 @@ class Pipeline:
         return Decision(
             request=request,
             end=end,
+            rest=rest if isinstance(end, Hold) else (),
             comments=tuple(comments),
             trace=tuple(trace),
             watching=watching,
@@ -330,6 +352,16 @@ def guarded[**P, T](
         return call(*args, **kwargs)
     except Exception as cause:  # noqa: BLE001
         return StageError(name, cause)
+
+
+def denied(said: Denied) -> Refuse | Answer:
+    """An operator's no to what is no tool call: an error, or a refusal of the model's own."""
+    message = said.message or "llmitm: the operator has rejected this"
+    if said.form == "error":
+        fault = Fault(kind="permission", message=message, status=403, code="rejected_by_operator")
+        return Refuse(fault=fault, why=said.why)
+    said_by_model = Choice(parts=(Refusal(text=message),), finish=Finish("refusal"))
+    return Answer(response=Response(choices=(said_by_model,), ended=True), why=said.why)
 
 
 def _refusal(error: StageError) -> Refuse:

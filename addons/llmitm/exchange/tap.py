@@ -7,21 +7,20 @@ that may catch `Exception`. Work is proportional to the chunk; nothing of the te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.statuses import STATUS_BY_KIND
-from llmitm.dialects.contract import Frame, StreamDecoder, StreamEncoder
+from llmitm.dialects.contract import Frame, StreamEncoder
 from llmitm.errors import StageError
-from llmitm.exchange.codings import Watcher
 from llmitm.exchange.failure import Failure, is_retryable
 from llmitm.exchange.meter import Meter, is_content
 from llmitm.exchange.passing import Passing
-from llmitm.exchange.pipeline import NOBODY, Staged, Watching
-from llmitm.stages.contract import Again, Cut, Turn
+from llmitm.exchange.pipeline import NOBODY, Ended, Paused, Staged, Watching
+from llmitm.exchange.readers import Reader, SkimReader
+from llmitm.stages.contract import Again, Decided, Hold, Turn
 
 _PREAMBLE_BYTES = 1 << 16
 
@@ -32,135 +31,29 @@ class Step:
 
     out: bytes for the client now; action: `go` on, `fail` this attempt (nothing reached the client
     yet), `cut` (out is the last of the answer: end it well-formed and stop the provider), `again`
-    (stop the provider and ask once more, what it says follows after out).
+    (stop the provider and ask once more, what it says follows after out), `hold` (feed nothing
+    more until `decided` was called).
     """
 
     out: bytes = b""
-    action: Literal["go", "fail", "cut", "again"] = "go"
+    action: Literal["go", "fail", "cut", "again", "hold"] = "go"
     failure: Failure | None = None
     again: Again | None = None
+    hold: Hold | None = None
 
 
 NOTHING = Step()
+NO_FRAME = Frame(b"", ())
 
 
-class Reader(Protocol):
-    """Provider bytes -> frames; `close` at the end of the body."""
+@dataclass(frozen=True, slots=True)
+class _Waits:
+    """Where the tap stopped to wait. frames: those behind the one it stopped in; closing: they were
+    the last."""
 
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        """Frames completed by this chunk."""
-        ...
-
-    def close(self) -> Sequence[Frame]:
-        """What is left."""
-        ...
-
-
-class StreamReader:
-    """A streamed body, its content coding removed."""
-
-    def __init__(self, decoder: StreamDecoder, coding: str) -> None:
-        self._decoder = decoder
-        self._watcher = Watcher(coding) if coding not in ("", "identity") else None
-
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        """Frames completed by this chunk."""
-        if self._watcher is not None:
-            data = self._watcher.feed(data)
-        return self._decoder.feed(data) if data else ()
-
-    def close(self) -> Sequence[Frame]:
-        """What is left."""
-        return self._decoder.close()
-
-
-class SkimReader:
-    """A streamed body that is only counted: after the first content, frames that tell nothing more
-    than "here is more text" are left unread. `feed` gives the frames that were read.
-
-    Complete frames go to the decoder as they are; a chunk costs one search, not a parse.
-    """
-
-    def __init__(self, decoder: StreamDecoder, telling: re.Pattern[bytes], coding: str) -> None:
-        self._decoder = decoder
-        self._telling = telling
-        self._watcher = Watcher(coding) if coding not in ("", "identity") else None
-        self._pending: list[bytes] = []
-        self._tail = b""
-        self._settled = False
-
-    def look_for(self, telling: re.Pattern[bytes]) -> None:
-        """From now on these are the frames that tell something."""
-        self._telling = telling
-
-    def dull(self, data: bytes) -> bool:
-        """Whether this chunk is whole frames that tell nothing; then it need not be fed."""
-        return (
-            self._settled
-            and not self._pending
-            and self._watcher is None
-            and data.endswith(b"\n\n")
-            and self._telling.search(data) is None
-        )
-
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        """The frames completed by this chunk, if any of them tells something."""
-        if self._watcher is not None:
-            data = self._watcher.feed(data)
-        window = self._tail + data
-        end = max(window.rfind(b"\n\n") + 2, window.rfind(b"\n\r\n") + 3)
-        if end < 3:
-            self._pending.append(data)
-            self._tail = window[-3:]
-            return ()
-        end -= len(self._tail)
-        pending, rest = self._pending, data[end:]
-        whole = b"".join((*pending, data[:end])) if pending else data[:end]
-        self._pending = [rest] if rest else []
-        self._tail = rest[-3:]
-        if self._settled and self._telling.search(whole) is None:
-            return ()
-        frames = self._decoder.feed(whole)
-        if not self._settled:
-            self._settled = any(is_content(event) for frame in frames for event in frame.events)
-        return frames
-
-    def close(self) -> Sequence[Frame]:
-        """What is left."""
-        rest = b"".join(self._pending)
-        self._pending = []
-        return [*(self._decoder.feed(rest) if rest else ()), *self._decoder.close()]
-
-
-class WholeReader:
-    """A body that is one document: decoded when it is complete, unless it passes the cap."""
-
-    def __init__(self, decode: Callable[[bytes], list[Event]], coding: str, cap_bytes: int) -> None:
-        self._decode = decode
-        self._watcher = Watcher(coding)
-        self._cap_bytes = cap_bytes
-        self._pieces: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> Sequence[Frame]:
-        """Nothing yet."""
-        if self._size <= self._cap_bytes:
-            plain = self._watcher.feed(data)
-            self._size += len(plain)
-            self._pieces.append(plain)
-        return ()
-
-    def close(self) -> Sequence[Frame]:
-        """The whole body as one frame; nothing when it was too large to look at."""
-        if self._size > self._cap_bytes or not self._size:
-            return ()
-        body = b"".join(self._pieces)
-        return (Frame(body, tuple(self._decode(body))),)
-
-
-def no_events(_: bytes) -> list[Event]:
-    """The decoder for a body of a media type that no protocol answers with."""
-    return []
+    paused: Paused
+    frames: tuple[Frame, ...]
+    closing: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -188,6 +81,7 @@ class Tap:
     _skim: SkimReader | None = None
     _blind: bool = False
     _done: bool = False
+    _waits: _Waits | None = None
     _passing: Passing = field(init=False)
 
     def __post_init__(self) -> None:
@@ -213,8 +107,10 @@ class Tap:
         if self._done:
             return NOTHING
         step = self._take(b"", closing=True)
-        if step.action != "go" or self._done:
-            return step
+        return step if step.action != "go" or self._done else self._over(step)
+
+    def _over(self, step: Step) -> Step:
+        """What follows the last frame."""
         self._done = True
         tail = b""
         if self.encoder is not None and not self._passing.untouched:
@@ -223,6 +119,26 @@ class Tap:
             except Exception as cause:  # noqa: BLE001
                 return self._blinded(cause)
         return Step(step.out + self._release() + tail)
+
+    def decided(self, decided: Decided) -> Step:
+        """It was decided about what an earlier `hold` was for."""
+        waits, self._waits = self._waits, None
+        assert waits is not None
+        assert self.turn is not None
+        assert self.encoder is not None
+        try:
+            staged = self.watching.on_decided(self.turn, waits.paused, decided)
+            # No frame of its own: what the stages kept back belongs to earlier ones.
+            pieces = [self._passing.through(NO_FRAME, staged.events, self.encoder)]
+            if staged.end is None:
+                step = self._rewrite(waits.frames, self.encoder, pieces, closing=waits.closing)
+            else:
+                step = self._ended(pieces, staged.end, self.encoder, waits.frames, waits.closing)
+        except Exception as cause:  # noqa: BLE001
+            return self._blinded(cause)
+        if waits.closing and step.action == "go" and not self._done:
+            return self._over(step)
+        return step
 
     def broke(self, message: str) -> Step:
         """The provider's body broke off.
@@ -260,7 +176,7 @@ class Tap:
             frames = self.reader.close() if closing else self.reader.feed(data)
             if self.encoder is None:
                 return self._watch(frames, data)
-            return self._rewrite(frames, self.encoder)
+            return self._rewrite(frames, self.encoder, [], closing=closing)
         except Exception as cause:  # noqa: BLE001
             return self._blinded(cause, data)
 
@@ -276,11 +192,17 @@ class Tap:
                     decided = is_content(event) or isinstance(event, Fault)
         return self._pass(data, decided)
 
-    def _rewrite(self, frames: Iterable[Frame], encoder: StreamEncoder) -> Step:
+    def _rewrite(
+        self,
+        frames: Sequence[Frame],
+        encoder: StreamEncoder,
+        pieces: list[bytes],
+        *,
+        closing: bool,
+    ) -> Step:
         now_s = self.clock()
         decided = self._held is None
-        pieces: list[bytes] = []
-        for frame in frames:
+        for place, frame in enumerate(frames):
             for event in frame.events:
                 self.meter.feed(event, now_s)
                 if not decided:
@@ -290,13 +212,22 @@ class Tap:
             staged = self._staged(frame.events)
             pieces.append(self._passing.through(frame, staged.events, encoder))
             if staged.end is not None:
-                return self._ended(pieces, staged.end, encoder)
+                return self._ended(pieces, staged.end, encoder, frames[place + 1 :], closing)
         return self._pass(b"".join(pieces), decided)
 
     def _ended(
-        self, pieces: list[bytes], end: Cut | Again | StageError, encoder: StreamEncoder
+        self,
+        pieces: list[bytes],
+        end: Ended | Paused,
+        encoder: StreamEncoder,
+        rest: Sequence[Frame],
+        closing: bool,
     ) -> Step:
-        """A stage has ended the answer: with what it said, with an error, or with another one."""
+        """A stage has ended the answer: with what it said, with an error, or with another one; or
+        it waits."""
+        if isinstance(end, Paused):
+            self._waits = _Waits(end, tuple(rest), closing)
+            return Step(self._release() + b"".join(pieces), "hold", hold=end.hold)
         self._done = True
         pieces.append(self._passing.leave(encoder))
         if isinstance(end, Again):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from llmitm.exchange.tap import Tap
 from llmitm.exchange.wire import Headers
+from llmitm.stages.contract import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,10 @@ class Buffer:
     """Read the whole body, at most `cap_bytes`, then call `whole`."""
 
     cap_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Nothing goes on until an operator has decided."""
+
+    hold: Hold

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from llmitm.canon.events import Fault
 from llmitm.canon.fold import unfold
@@ -26,13 +26,13 @@ from llmitm.exchange.answers import Answers
 from llmitm.exchange.closing import close
 from llmitm.exchange.counting import counted
 from llmitm.exchange.credentials import standing
-from llmitm.exchange.exchange import Exchange
+from llmitm.exchange.exchange import Exchange, Step
 from llmitm.exchange.house import House
 from llmitm.exchange.lanes import Incoming, Outgoing, untouched
 from llmitm.exchange.pipeline import Decision
+from llmitm.exchange.socket_answer import SocketAnswer
 from llmitm.exchange.socket_frames import (
     CREATE,
-    ENDINGS,
     STEER,
     FrameReader,
     Wire,
@@ -49,15 +49,14 @@ from llmitm.exchange.socket_frames import (
     steer_failed_frame,
     with_items,
 )
+from llmitm.exchange.socket_pending import Call, Pending
+from llmitm.exchange.socket_said import GO_TO_HTTP, INTERNAL_ERROR, PASSES, Said
 from llmitm.exchange.tap import Tap
+from llmitm.exchange.verdicts import Held
 from llmitm.exchange.wire import WireRequest, WireResponse
 from llmitm.ruleset.matching import Endpoint
-from llmitm.stages.contract import Account, Answer
+from llmitm.stages.contract import Account, Answer, Decided
 from llmitm.stages.route import Route
-
-GO_TO_HTTP = 1012
-INTERNAL_ERROR = 1011
-"""Close codes. Source: RFC 6455, section 7.4.1, and its IANA registry."""
 
 _NEEDS_HTTP = "llmitm: this request cannot go over a WebSocket; ask again over HTTP"
 _NO_COMMANDS = "llmitm: commands cannot steer an answer; send them as a request of their own"
@@ -69,30 +68,6 @@ _WATCHING = frozenset({"announce"})
 _MOST_ASKED = 32
 _MOST_OWED = 8
 _MOST_MODELS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What becomes of a frame. passes: it goes on as it is; to_client, to_server: frames that are
-    sent then; closes: the close code for the client, 0 = the socket stays open."""
-
-    passes: bool = True
-    to_client: tuple[bytes, ...] = ()
-    to_server: tuple[bytes, ...] = ()
-    closes: int = 0
-
-
-PASSES = Said()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Asked:
-    """One request and its answer. cut: the client's answer has ended, the provider's has not."""
-
-    exchange: Exchange
-    tap: Tap
-    lane: str
-    cut: bool = False
 
 
 class Socket:
@@ -113,7 +88,7 @@ class Socket:
         self._flow_id = flow_id
         self._told = told
         self._count = 0
-        self._asked: dict[str, deque[_Asked]] = {}
+        self._asked: dict[str, deque[SocketAnswer]] = {}
         self._owed: dict[str, list[Json]] = {}
         self._unread: dict[tuple[bytes, ...], str] = {}
         self._follow(self._house)
@@ -174,23 +149,33 @@ class Socket:
         exchange.turn.may_ask_again = False
         if wire.get("generate") is False:
             _not_spoken(exchange)
+        said = self._went(exchange, exchange.start(), Call(data, asked, lane))
+        if said is PASSES and exchange.turn.route is None and not exchange.decision.watching.event:
+            if len(self._unread) >= _MOST_MODELS:
+                self._unread.clear()
+            self._unread[models_in(data)] = exchange.turn.model
+        return said
+
+    def _went(self, exchange: Exchange, step: Step | Held, call: Call) -> Said:
+        """What becomes of a request's frame, now that it is known what the exchange wants."""
+        lane = call.lane
+        if isinstance(step, Held):
+            return Said(passes=False, holds=Pending(self, exchange, step.hold, call))
         end = exchange.decision.end
         if isinstance(end, Answer):
             return self._answer(exchange, end, lane)
-        step = exchange.start()
         if isinstance(step, WireResponse):
             return self._refuse(exchange, step.status, lane)
         if not isinstance(step, Outgoing) or not self._fits(exchange, step):
             return self.needs_http(exchange, lane)
         self._ask(exchange, lane)
-        body = step.body or asked
-        if body is not data:
-            return Said(passes=False, to_server=(body,))
-        if exchange.turn.route is None and not exchange.decision.watching.event:
-            if len(self._unread) >= _MOST_MODELS:
-                self._unread.clear()
-            self._unread[models_in(data)] = exchange.turn.model
-        return PASSES
+        body = step.body or call.asked
+        return PASSES if body is call.data else Said(passes=False, to_server=(body,))
+
+    def decided(self, exchange: Exchange, call: Call, decided: Decided) -> Said:
+        """What becomes of a request's frame that was held, and stood back, until now."""
+        said = self._went(exchange, exchange.decided(decided), call)
+        return Said(passes=False, to_server=(call.data,)) if said.passes else said
 
     def _fits(self, exchange: Exchange, out: Outgoing) -> bool:
         """Whether the request may go on over this socket, whose place and head are settled."""
@@ -264,40 +249,17 @@ class Socket:
             waiting = self._asked[lane]
         asked = waiting[0]
         asked.exchange.response_bytes += len(data)
-        if asked.cut:
-            wire = read_frame(data)
-            over, said = wire is not None and wire.get("type") in ENDINGS, Said(passes=False)
-        else:
-            said = self._tapped(asked, data)
-            meter = asked.exchange.meter
-            over = not asked.cut and (meter.ended or meter.fault is not None)
-        if over:
+        return self._of_answer(asked, asked.feed(data))
+
+    def _of_answer(self, asked: SocketAnswer, said: Said) -> Said:
+        """The same, after the answer that this was of has ended by it, if it has."""
+        waiting = self._asked.get(asked.lane)
+        if asked.over and waiting and waiting[0] is asked:
             waiting.popleft()
             if not waiting:
-                del self._asked[lane]
+                del self._asked[asked.lane]
             self._finish(asked.exchange, 200)
         return said
-
-    def _tapped(self, asked: _Asked, data: bytes) -> Said:
-        tap = asked.tap
-        limit = self._house.ruleset.routes.limits.max_buffered_bytes
-        if tap.encoder is None and len(data) > limit:
-            asked.exchange.notes.append(f"a frame of {len(data)} bytes passed on unread")
-            return PASSES
-        step = tap.feed(data)
-        if tap.encoder is None:
-            return PASSES
-        out = step.out
-        meter = asked.exchange.meter
-        if step.action == "go" and (meter.ended or meter.fault is not None):
-            out += tap.end().out
-        elif step.action != "go":
-            asked.cut = True
-            out += b"" if step.action == "cut" else tap.encoder.close()
-        frames = frames_of(out, asked.lane)
-        if frames == (data,):
-            return PASSES
-        return Said(passes=False, to_client=frames)
 
     def _lane_of_answer(self, data: bytes) -> str:
         return lane_in(data) if any(self._asked) else ""
@@ -352,7 +314,16 @@ class Socket:
         waiting = self._asked.setdefault(lane, deque())
         if len(waiting) >= _MOST_ASKED:
             self._finish(waiting.popleft().exchange, 200, "never answered")
-        waiting.append(_Asked(exchange=exchange, tap=tap, lane=lane))
+        limit_bytes = self._house.ruleset.routes.limits.max_buffered_bytes
+        waiting.append(
+            SocketAnswer(
+                exchange=exchange,
+                tap=tap,
+                lane=lane,
+                limit_bytes=limit_bytes,
+                then=self._of_answer,
+            )
+        )
 
     def _finish(self, exchange: Exchange, status: int, error: str = "") -> None:
         turn, meter, out = exchange.turn, exchange.meter, exchange.outgoing
@@ -362,6 +333,10 @@ class Socket:
         account = replace(close(exchange, status, error), stream=True)
         lines = exchange.house.pipeline.on_close(turn, account)
         self._told(account, lines)
+
+    def ended(self, exchange: Exchange) -> None:
+        """Its answer was written here, and is complete."""
+        self._finish(exchange, 200)
 
     def closed(self, why: str) -> None:
         """The socket is over; answers that were under way broke off."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
 from llmitm.mitm.chat_commands import ChatCommands
@@ -47,10 +48,23 @@ class Llmitm:
                     setattr(self, name, method)
 
 
-def _in_order(calls: Sequence[Callable[..., object]]) -> Callable[..., None]:
+def _in_order(calls: Sequence[Callable[..., object]]) -> Callable[..., object]:
+    if any(iscoroutinefunction(call) for call in calls):
+        return _awaited(calls)
+
     def each(*about: Any) -> None:
         for call in calls:
             call(*about)
+
+    return each
+
+
+def _awaited(calls: Sequence[Callable[..., object]]) -> Callable[..., Awaitable[None]]:
+    async def each(*about: Any) -> None:
+        for call in calls:
+            done = call(*about)
+            if isawaitable(done):
+                await done
 
     return each
 

@@ -14,11 +14,11 @@ from llmitm.exchange.answering import Answering
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.failure import Failure
 from llmitm.exchange.lanes import Outgoing
-from llmitm.exchange.verdicts import Buffer, Pass
+from llmitm.exchange.verdicts import Buffer, Held, Pass
 from llmitm.exchange.wire import Headers, WireResponse
 from llmitm.mitm import stream_contract as stream
 from llmitm.mitm.requests import header_list, http_headers
-from llmitm.stages.contract import Again
+from llmitm.stages.contract import Again, Answer, Decided, Denied, Forward, Hold, Refuse
 
 _ROOM_BYTES = 1 << 20
 _EMPTY = stream.Step()
@@ -28,7 +28,8 @@ class AnswerTap:
     """One exchange's answer over all its attempts.
 
     again: aims the flow at another outgoing request. `failure` is the last one told by content;
-    `opened` tells whether the client's answer has begun.
+    `opened` tells whether the client's answer has begun; `held` is told what an operator must
+    decide about, `resume` what was decided: then somebody calls `resumed`.
     """
 
     def __init__(self, exchange: Exchange, again: Callable[[Outgoing], None]) -> None:
@@ -42,6 +43,8 @@ class AnswerTap:
         self._cap_bytes = 0
         self.failure: Failure | None = None
         self.opened: Callable[[], bool] = lambda: False
+        self.held: Callable[[Hold], None] = _nobody
+        self.resume: Callable[[Decided], object] = _nobody_waits
 
     def head(self, response: http.Response) -> stream.Verdict:
         """What to do with this attempt's answer."""
@@ -103,12 +106,16 @@ class AnswerTap:
             return self._step(self._tap.end(), held=held)
         if self._pieces is None or self._response is None:
             return _EMPTY
-        body = b"".join(self._pieces)
         status, headers = self._response.status_code, header_list(self._response.headers)
-        result = self._answering.whole(status, headers, body)
+        return self._whole(self._answering.whole(status, headers, b"".join(self._pieces)))
+
+    def _whole(self, result: WireResponse | Outgoing | Failure | Held | None) -> stream.TapStep:
         match result:
             case None:
-                return body
+                return b"".join(self._pieces or ())
+            case Held(hold=hold):
+                self.held(hold)
+                return stream.Step(act=stream.Act.HOLD)
             case WireResponse():
                 self._set_head(result.status, result.headers)
                 return result.body
@@ -126,7 +133,11 @@ class AnswerTap:
 
     def resumed(self, decision: object) -> stream.TapStep:
         """A hold is over: what waited follows."""
-        return _EMPTY
+        assert isinstance(decision, Forward | Answer | Refuse | Denied)
+        self._exchange.opened = self.opened()
+        if self._tap is None:
+            return self._whole(self._answering.decided(decision))
+        return self._step(self._tap.decided(decision), held=self._tap.holding)
 
     def heartbeat(self) -> bytes:
         """A keep-alive in the client's protocol."""
@@ -145,6 +156,12 @@ class AnswerTap:
             case "fail":
                 assert step.failure is not None
                 return self._fail(step.failure)
+            case "hold":
+                assert step.hold is not None
+                assert self._tap is not None
+                self.held(step.hold)
+                commits = held and not self._tap.holding
+                return stream.Step(step.out, stream.Act.HOLD, commits=commits)
             case "again":
                 assert step.again is not None
                 return self._asked_again(step.out, step.again, spoken=not held)
@@ -161,6 +178,14 @@ class AnswerTap:
     def _fail(self, failure: Failure) -> stream.Step:
         self.failure = failure
         return stream.Step(act=stream.Act.FAIL, why=failure.message)
+
+
+def _nobody(hold: Hold) -> None:
+    raise AssertionError(f"nobody can be asked: {hold.reason}")
+
+
+def _nobody_waits(decided: Decided) -> None:
+    raise AssertionError(f"nothing is held: {decided}")
 
 
 def _drop_framing(response: http.Response) -> None:

@@ -65,7 +65,7 @@ class Duplicates:
     def key_of(self, flow: http.HTTPFlow) -> bytes:
         """What makes a request the same as this one; empty = it is to be like no other."""
         house = self._rulebook.house()
-        if house.ruleset.routes.duplicates.mode == "off":
+        if house.ruleset.routes.duplicates.mode == "off" and not self._running:
             return b""
         if flow.request.headers.pop(NO_DEDUP, None) is not None:
             return b""
@@ -73,14 +73,24 @@ class Duplicates:
 
     def lead(self, key: bytes, steering: Steering) -> None:
         """From now on this is the exchange of that request, until it is over."""
+        if self._rulebook.house().ruleset.routes.duplicates.mode != "off":
+            self._lead(key, steering, held=False)
 
+    def hold(self, wire: WireRequest, steering: Steering) -> None:
+        """It is held: whoever asks the same from now on gets its answer, whatever the rules say
+        of duplicates, so that an operator is asked once."""
+        if not steering.opened and steering.audience is None:
+            self._lead(request_key(self._rulebook.house(), wire), steering, held=True)
+
+    def _lead(self, key: bytes, steering: Steering, *, held: bool) -> None:
         def forget() -> None:
             if self._running.get(key) is first:
                 del self._running[key]
 
         routes = self._rulebook.house().ruleset.routes
-        shared = routes.duplicates.mode == "attach"
-        first = First(steering.flow.id, routes.limits.max_buffered_bytes if shared else 0, forget)
+        shared = held or routes.duplicates.mode == "attach"
+        cap_bytes = routes.limits.max_buffered_bytes if shared else 0
+        first = First(steering.flow.id, cap_bytes, forget, shared=shared)
         self._running[key] = first
         steering.audience = first
 
@@ -94,7 +104,7 @@ class Duplicates:
         exchange = repeated(house, endpoint, wire, flow.id)
         exchange.notes.append(f"the same request as {first.flow_id}, which is still running")
         row = house.ruleset.routes.duplicates
-        if row.mode == "attach":
+        if first.shared:
             plan = Plan(wait=True, keep_bytes=self._rulebook.kept_bytes())
             steering = self._streams.steer(flow, plan)
             opener.enter(flow, exchange, wire, steering)

@@ -21,9 +21,10 @@ from llmitm.exchange.answers import JSON_HEADERS
 from llmitm.exchange.attempts import Wait
 from llmitm.exchange.closing import close
 from llmitm.exchange.counting import counted
-from llmitm.exchange.exchange import Exchange, Race
+from llmitm.exchange.exchange import Exchange, Race, Step
 from llmitm.exchange.lanes import Outgoing
 from llmitm.exchange.pipeline import guarded
+from llmitm.exchange.verdicts import Held
 from llmitm.exchange.wire import WireRequest, WireResponse
 from llmitm.mitm import stream_contract as stream
 from llmitm.mitm.answer_tap import AnswerTap
@@ -39,9 +40,12 @@ from llmitm.mitm.requests import (
     http_response,
     wire_request,
 )
+from llmitm.mitm.review.desk import Desk
+from llmitm.mitm.review.holding import Holding
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.stream import Streams
 from llmitm.ruleset.matching import Endpoint
+from llmitm.stages.contract import Hold
 
 log = logging.getLogger("llmitm")
 
@@ -74,8 +78,11 @@ class Intercept:
 
     name = "llmitm-intercept"
 
-    def __init__(self, rulebook: Rulebook, streams: Streams, recorder: Recorder) -> None:
+    def __init__(
+        self, rulebook: Rulebook, streams: Streams, recorder: Recorder, desk: Desk
+    ) -> None:
         self._rulebook = rulebook
+        self._desk = desk
         self._streams = streams
         self._recorder = recorder
         self._running: dict[str, Running] = {}
@@ -177,40 +184,78 @@ class Intercept:
         wire = wire_request(flow)
         exchange = Exchange.open(self._rulebook.house(), endpoint, wire, flow.id)
         running = self.enter(flow, exchange, wire, waiting)
-        self._first_step(flow, running)
+        self._go(flow, running, exchange.start())
         if key and running.steering is not None and flow.response is None:
             self._duplicates.lead(key, running.steering)
-        if waiting is None:
-            return
-        if flow.response is not None and waiting.opened:
-            waiting.finish(exchange.fault_event() or flow.response.raw_content or b"")
-        elif flow.response is not None or not waiting.plan.wait:
-            waiting.resume()
 
-    def _first_step(self, flow: http.HTTPFlow, running: Running) -> None:
-        match running.exchange.start():
-            case Outgoing() as outgoing:
-                self._aim(flow, outgoing)
-                self._steer(flow, running, self._plan(running))
-            case WireResponse() as answer:
-                flow.response = http_response(answer.status, answer.headers, answer.body)
-            case Wait() as wait:
-                plan = self._waiting_plan(running)
-                plan.wait = True
-                self._steer(flow, running, plan)
-                self._later(flow, running, wait)
+    def _go(self, flow: http.HTTPFlow, running: Running, step: Step | Held) -> None:
+        """Does what the exchange says; a flow that waits goes on then."""
+        waiting = running.steering
+        match step:
+            case Outgoing():
+                self._aim(flow, step)
+                if waiting is None or waiting.plan.tap is None or not waiting.opened:
+                    self._steer(flow, running, self._plan(running))
+                else:
+                    waiting.plan.ttfb_s = self._ttfb_s(running.exchange)
+                if waiting is not None:
+                    waiting.resume()
+            case WireResponse() if waiting is not None and waiting.opened:
+                waiting.finish(running.exchange.fault_event() or step.body)
+            case WireResponse():
+                flow.response = http_response(step.status, step.headers, step.body)
+                if waiting is not None:
+                    waiting.resume()
+            case Wait():
+                self._waits(flow, running)
+                self._later(flow, running, step)
             case Race():
-                plan = self._waiting_plan(running)
-                plan.wait = True
-                plan.keep_bytes = self._rulebook.kept_bytes()
-                steering = self._steer(flow, running, plan)
+                steering = self._waits(flow, running)
                 self._races.start(
                     running.exchange, running.tap, steering, lambda out: self._aim(flow, out)
                 )
+            case Held(hold=hold):
+                steering = self._waits(flow, running)
+                self._duplicates.hold(running.wire, steering)
+                self._desk.request(self._holding(flow, running), hold)
+
+    def _waits(self, flow: http.HTTPFlow, running: Running) -> stream.Steering:
+        """The handle of a flow that waits, its client kept alive."""
+        if running.steering is not None and running.steering.opened:
+            return running.steering
+        plan = self._waiting_plan(running)
+        plan.wait = True
+        plan.keep_bytes = self._rulebook.kept_bytes()
+        return self._steer(flow, running, plan)
+
+    def _holding(self, flow: http.HTTPFlow, running: Running) -> Holding:
+        """What the desk may do with this exchange."""
+        assert running.steering is not None
+        return Holding(
+            flow=flow,
+            exchange=running.exchange,
+            wire=running.wire,
+            tap=running.tap,
+            steering=running.steering,
+            go=lambda step: self._go(flow, running, step),
+        )
+
+    def _held(self, flow: http.HTTPFlow, running: Running, hold: Hold) -> None:
+        """Something of the answer is held: its client is kept alive meanwhile."""
+        steering = running.steering
+        assert steering is not None
+        alive = self._waiting_plan(running)
+        plan = steering.plan
+        plan.open_head = plan.open_head or alive.open_head
+        plan.open_after_s, plan.heartbeat_s = alive.open_after_s, alive.heartbeat_s
+        self._streams.steer(flow, plan)
+        self._desk.answer(self._holding(flow, running), hold)
 
     def _steer(self, flow: http.HTTPFlow, running: Running, plan: stream.Plan) -> stream.Steering:
         steering = self._streams.steer(flow, plan)
         running.tap.opened = lambda: steering.opened
+        running.tap.held = lambda hold: self._held(flow, running, hold)
+        running.tap.resume = steering.resume
         running.steering = steering
         return steering
 
@@ -224,21 +269,11 @@ class Intercept:
         if self._running.get(flow.id) is not running or steering is None or steering.gone.is_set():
             return
         step = guarded("intercept", running.exchange.resume)
-        match step:
-            case Outgoing() as outgoing:
-                steering.plan.ttfb_s = self._ttfb_s(running.exchange)
-                self._aim(flow, outgoing)
-                steering.resume()
-            case Wait() as wait:
-                self._later(flow, running, wait)
-            case WireResponse() as answer if steering.opened:
-                steering.finish(running.exchange.fault_event() or answer.body)
-            case WireResponse() as answer:
-                flow.response = http_response(answer.status, answer.headers, answer.body)
-                steering.resume()
-            case Race() | StageError():
-                log.error("llmitm: %s", step)
-                flow.kill()
+        if isinstance(step, StageError):
+            log.error("llmitm: %s", step, exc_info=step.cause)
+            flow.kill()
+        else:
+            self._go(flow, running, step)
 
     def _redirect(self, flow: http.HTTPFlow) -> None:
         """Any other call to a provider follows its base URL, and nothing else of it changes."""
@@ -345,6 +380,7 @@ class Intercept:
         if running is None:
             return
         account = close(running.exchange, status, error)
+        self._desk.over(flow.id, error)
         self._recorder.record(account)
         lines = running.exchange.house.pipeline.on_close(running.exchange.turn, account)
         if lines:

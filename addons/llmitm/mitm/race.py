@@ -31,6 +31,7 @@ from llmitm.mitm.race_leg import Leg, LegFailed
 from llmitm.mitm.requests import http_headers, http_response
 from llmitm.mitm.stream import connection_handler
 from llmitm.mitm.upstreams import Upstreams
+from llmitm.stages.contract import Decided
 
 log = logging.getLogger("llmitm")
 
@@ -251,14 +252,27 @@ class Heat:
         async with aclosing(leg.chunks()) as chunks:
             try:
                 async for chunk in chunks:
-                    if not self._perform(self.tap.feed(chunk)):
+                    if not await self._performed(self.tap.feed(chunk)):
                         return
                     if self._undrained >= _DRAIN_BYTES and not await self._drained():
                         return
             except LegFailed as failed:
                 self._broke(failed.failure.message)
                 return
-        self._perform(self.tap.end(), ended=True)
+        await self._performed(self.tap.end(), ended=True)
+
+    async def _performed(self, step: stream.TapStep, *, ended: bool = False) -> bool:
+        """As `_perform`; where the answer is held, once it was decided."""
+        while isinstance(step, stream.Step) and step.act is stream.Act.HOLD:
+            decided: asyncio.Future[Decided] = asyncio.get_running_loop().create_future()
+            # Each hold is decided once; a decision after the end of the race finds nobody.
+            self.tap.resume = lambda said, to=decided: to.done() or to.set_result(said)
+            if not self._perform(stream.Step(step.out)):
+                return False
+            if self._held is None:
+                self._flush()
+            step = self.tap.resumed(await decided)
+        return self._perform(step, ended=ended)
 
     def _perform(self, step: stream.TapStep, *, ended: bool = False) -> bool:
         """Does what the tap says; True: the answer goes on."""

@@ -36,8 +36,8 @@ from llmitm.exchange.failure import Failure
 from llmitm.exchange.lanes import Outgoing
 from llmitm.exchange.meter import is_output
 from llmitm.exchange.pipeline import guarded
+from llmitm.exchange.readers import Reader, StreamReader, WholeReader
 from llmitm.exchange.signed_requests import is_signed
-from llmitm.exchange.tap import Reader, StreamReader, WholeReader
 from llmitm.exchange.wire import Headers, header, media_type
 from llmitm.mitm.upstreams import Upstreams, request_of
 

@@ -46,6 +46,9 @@ from llmitm.stages.conversation import Memory
 from llmitm.stages.loops.stage import Loops
 from llmitm.stages.planning import Planning
 from llmitm.stages.redact.stage import Redact
+from llmitm.stages.review.answers import ReviewAnswers
+from llmitm.stages.review.requests import Review
+from llmitm.stages.review.wishes import ByFilter, NoWishes, Wishes, no_flow
 from llmitm.stages.route import Route
 from llmitm.stages.texts.stage import Texts
 from llmitm.stages.tool_loops.stage import ToolLoops
@@ -152,10 +155,18 @@ class Rulebook:
 
 
 class Kept:
-    """What outlives a change of the rules: what was said, signed, listed, and who rests."""
+    """What outlives a change of the rules: what was said, signed, listed, and who rests.
 
-    def __init__(self, memory: Memory) -> None:
+    wishes: what operators want to see by hand; by_filter: whether an exchange's flow fits a
+    mitmproxy filter.
+    """
+
+    def __init__(
+        self, memory: Memory, wishes: Wishes | None = None, by_filter: ByFilter = no_flow
+    ) -> None:
         self.memory = memory
+        self.wishes = wishes or NoWishes()
+        self.by_filter = by_filter
         self.budgets: BudgetStore = Unkept(os.urandom(_SALT_BYTES))
         self.discovered = Discovered()
         self.guard = secrets.token_hex(8)
@@ -179,9 +190,7 @@ def build_house(ruleset: Ruleset, kept: Kept, *, observe: bool) -> House:
     return House(
         ruleset=ruleset,
         dialects=DIALECTS,
-        pipeline=Pipeline(
-            _steps(ruleset, kept.memory, kept.budgets, observe=observe), time.perf_counter
-        ),
+        pipeline=Pipeline(_steps(ruleset, kept, observe=observe), time.perf_counter),
         clock=time.monotonic,
         now=time.time,
         client_of=KnownClients(ruleset.clients),
@@ -194,9 +203,8 @@ def build_house(ruleset: Ruleset, kept: Kept, *, observe: bool) -> House:
     )
 
 
-def _steps(
-    ruleset: Ruleset, memory: Memory, budgets: BudgetStore, *, observe: bool
-) -> tuple[Step, ...]:
+def _steps(ruleset: Ruleset, kept: Kept, *, observe: bool) -> tuple[Step, ...]:
+    memory = kept.memory
     known: tuple[Stage, ...] = (
         Conversations(memory, ruleset.clients.added),
         Commands(ruleset, memory, os.path.isdir),
@@ -205,10 +213,12 @@ def _steps(
         Route(ruleset),
         Auxiliary(ruleset),
         Planning(ruleset),
-        Budgets(ruleset, budgets),
+        Budgets(ruleset, kept.budgets),
         Loops(ruleset),
         ToolLoops(ruleset),
+        ReviewAnswers(ruleset, kept.wishes, kept.by_filter),
         Redact(ruleset, memory.salt),
+        Review(ruleset, kept.wishes, kept.by_filter),
         Announce(),
     )
     stages = {stage.name: stage for stage in known}

@@ -25,10 +25,14 @@ _LONGEST_BORDER_BYTES = 4
 
 
 class First:
-    """What one exchange's client has been sent so far, and who gets the same."""
+    """What one exchange's client has been sent so far, and who gets the same. shared: whether
+    others may get it; else it is only known that it runs."""
 
-    def __init__(self, flow_id: str, cap_bytes: int, forget: Callable[[], None]) -> None:
+    def __init__(
+        self, flow_id: str, cap_bytes: int, forget: Callable[[], None], *, shared: bool = True
+    ) -> None:
         self.flow_id = flow_id
+        self.shared = shared
         self.head: http.Response | None = None
         self.complete = False
         self.over = False

@@ -78,11 +78,13 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`out` goes to the client (or is kept while holding back), then `act`; `why` is for FAIL."""
+    """`out` goes to the client (or is kept while holding back), then `act`; `why` is for FAIL;
+    commits: before a HOLD, holding back ends."""
 
     out: bytes = b""
     act: Act = Act.GO
     why: str = ""
+    commits: bool = False
 
 
 TapStep = bytes | Step

@@ -68,8 +68,6 @@ class TapSide(ClientSide):
         self.error_body: list[bytes] = []
         self.error_at: float | None = None
 
-    # -- attempts ---------------------------------------------------------------------------
-
     def make_server_connection(self) -> CommandGenerator[bool]:
         """Stock calls this when the request is complete; a steered stream goes its own way."""
         if self.steering is None:
@@ -175,8 +173,6 @@ class TapSide(ClientSide):
         self.server_state = self.state_stream_response_body
         yield from self.send_head(response, changes=False)
         yield from self.emit(body)
-
-    # -- the head ---------------------------------------------------------------------------
 
     def state_head(self, event: ResponseHeaders) -> CommandGenerator[None]:
         """The head of an attempt's answer: hooks, then the verdict."""
@@ -287,8 +283,7 @@ class TapSide(ClientSide):
 
     def ask(self, question: Callable[..., TapStep], *about: object) -> TapStep:
         """What the tap says; a tap that raises against its contract ends its exchange only."""
-        said = guarded("tap", question, *about)
-        if not isinstance(said, StageError):
+        if not isinstance(said := guarded("tap", question, *about), StageError):
             return said
         # Raised further the client would hang; as an object in a log it would keep the exchange.
         logger.error("the tap raised\n%s", "".join(format_exception(said.cause)))
@@ -321,8 +316,14 @@ class TapSide(ClientSide):
             case Act.AGAIN:
                 yield from self.again()
             case Act.HOLD:
-                self.waiting = []
-                self.ttfb_at = None
+                yield from self.hold(commits=step.commits)
+
+    def hold(self, *, commits: bool) -> CommandGenerator[None]:
+        """What comes from now on waits for `resume`."""
+        self.waiting = []
+        self.ttfb_at = None
+        if commits:
+            yield from self.commit()
 
     def commit(self) -> CommandGenerator[None]:
         """Head and kept bytes go to the client; from now on it streams."""
@@ -358,10 +359,8 @@ class TapSide(ClientSide):
             self.attempt_later()
 
     def attempt_later(self) -> None:
-        """`attempt`, once the event that led here is done with (see `stream_exchange`).
-
-        A connection that has just delivered the end of an answer takes no request before that.
-        """
+        """`attempt`, once the event that led here is done with (see `stream_exchange`): before, the
+        connection that has just delivered the end of an answer takes no request."""
 
     def broke(self, message: str, code: ErrorCode) -> CommandGenerator[None]:
         """The upstream failed, in whatever phase the answer is."""

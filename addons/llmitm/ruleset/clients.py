@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Self
@@ -29,6 +30,17 @@ class SourceRow(Row):
         return self
 
 
+class PatienceRow(Row):
+    """How long a client waits for an answer that is held, in seconds. null = for ever."""
+
+    whole_s: float | None = Field(
+        default=None, gt=0, description="For an answer in one piece, during which it hears nothing."
+    )
+    stream_s: float | None = Field(
+        default=None, gt=0, description="For a streamed one, kept alive by heartbeats."
+    )
+
+
 class ClientRow(Row):
     """One client. It is recognised by its user agent or by a header that only it sends."""
 
@@ -52,6 +64,9 @@ class ClientRow(Row):
         description="Where it tells the folder it works in: regular expressions, searched for in "
         "its instructions and opening texts; the last group is the path.",
     )
+    patience: PatienceRow | None = Field(
+        default=None, description="How long it can be kept waiting, null = as all others."
+    )
 
     @model_validator(mode="after")
     def _check_sign(self) -> Self:
@@ -63,7 +78,17 @@ class ClientRow(Row):
 class ClientsFile(Row):
     """`rules/clients.yaml`."""
 
+    patience: PatienceRow = Field(
+        default=PatienceRow(), description="How long clients wait that have none of their own."
+    )
     clients: tuple[ClientRow, ...] = Field(default=(), description="First match wins.")
+
+    def patience_s(self, client: str, *, stream: bool) -> float:
+        """How long this client can be kept waiting, in seconds; infinite where nothing is said."""
+        row = next((row for row in self.clients if row.name == client), None)
+        patience = row.patience if row is not None and row.patience is not None else self.patience
+        limit_s = patience.stream_s if stream else patience.whole_s
+        return math.inf if limit_s is None else limit_s
 
     def added(self, client: str) -> tuple[re.Pattern[str], ...]:
         """The patterns of what this client adds to its user's words."""

@@ -39,6 +39,8 @@ from llmitm.ruleset.pipeline import PipelineFile
 from llmitm.ruleset.providers import EndpointRow, PathsRow, Protocol, ProviderRow, ProvidersFile
 from llmitm.ruleset.redact import RedactFile
 from llmitm.ruleset.redact_checks import failed_redact_examples, known_secrets, redact_layer
+from llmitm.ruleset.review import ReviewFile
+from llmitm.ruleset.review_checks import failed_review_examples, review_layer
 from llmitm.ruleset.rewrite_checks import check_rewrites, failed_examples, rewrites_layer
 from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
@@ -65,6 +67,7 @@ FILES: Mapping[str, type[Row]] = {
     "texts.yaml": TextsFile,
     "tools.yaml": ToolsFile,
     "budgets.yaml": BudgetsFile,
+    "review.yaml": ReviewFile,
 }
 """Every rule file and its schema."""
 
@@ -110,6 +113,7 @@ def check(folder_list: Sequence[Path], environ: Mapping[str, str]) -> list[RuleE
         errors += failed_text_examples(ruleset.texts, ruleset.trees["texts.yaml"])
         errors += failed_tool_examples(ruleset.tools, ruleset.trees["tools.yaml"])
         errors += failed_budget_examples(ruleset.budgets, ruleset.trees["budgets.yaml"])
+        errors += failed_review_examples(ruleset.review, ruleset.trees["review.yaml"])
     return errors
 
 
@@ -121,6 +125,7 @@ _LAYERS: Mapping[str, Callable[[Mapping[str, str]], Node | None]] = {
     "loops.yaml": loops_layer,
     "texts.yaml": texts_layer,
     "tools.yaml": tools_layer,
+    "review.yaml": review_layer,
 }
 """What variables say over each file."""
 
@@ -152,6 +157,7 @@ def _assemble(
     texts = validate(TextsFile, trees["texts.yaml"], errors)
     tools = validate(ToolsFile, trees["tools.yaml"], errors)
     budgets = validate(BudgetsFile, trees["budgets.yaml"], errors)
+    review = validate(ReviewFile, trees["review.yaml"], errors)
     loops = validate(LoopsFile, trees["loops.yaml"], errors)
     rewrites = validate(RewritesFile, trees["rewrites.yaml"], errors)
     providers = validate(ProvidersFile, trees["providers.yaml"], errors)
@@ -164,7 +170,7 @@ def _assemble(
         return None, errors
     if rewrites is None or loops is None or redact is None:
         return None, errors
-    if texts is None or budgets is None or tools is None:
+    if texts is None or budgets is None or tools is None or review is None:
         return None, errors
     work = _Compiler(trees, environ, errors)
     held = work.providers(providers)
@@ -190,6 +196,7 @@ def _assemble(
         texts=text_rules(texts, trees["texts.yaml"], environ, errors),
         budgets=budgets,
         tools=tools,
+        review=review,
         variables=work.variables(providers),
         client_keys=client_keys(environ),
         use_keys_everywhere=work.use_keys_everywhere(),

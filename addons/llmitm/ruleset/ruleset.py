@@ -25,6 +25,7 @@ from llmitm.ruleset.models import ModelsFile
 from llmitm.ruleset.pipeline import PipelineFile
 from llmitm.ruleset.providers import Kind, PathsRow, Protocol, ProviderRow, UseKeys
 from llmitm.ruleset.redact import RedactFile
+from llmitm.ruleset.review import ReviewFile
 from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
 from llmitm.ruleset.rows import VARIABLE
@@ -92,6 +93,7 @@ class Ruleset:
     texts: TextRules
     budgets: BudgetsFile
     tools: ToolsFile
+    review: ReviewFile
     variables: Mapping[str, SecretStr]
     client_keys: tuple[SecretStr, ...]
     use_keys_everywhere: bool

@@ -54,9 +54,11 @@ def show(ruleset: Ruleset) -> list[Shown]:
         "commands.yaml": ruleset.commands,
         "rewrites.yaml": ruleset.rewrites,
         "redact.yaml": ruleset.redact,
+        "loops.yaml": ruleset.loops,
         "texts.yaml": ruleset.texts.file,
         "budgets.yaml": ruleset.budgets,
         "tools.yaml": ruleset.tools,
+        "review.yaml": ruleset.review,
     }
     rows = [row for row in _tree_rows("providers.yaml", ruleset.trees["providers.yaml"])]
     rows.extend(_environment_rows(ruleset))

@@ -17,7 +17,8 @@ from llmitm.dialects.contract import Reply
 from llmitm.exchange.continuing import Counted
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.pipeline import Step, Watching
-from llmitm.exchange.tap import StreamReader, Tap
+from llmitm.exchange.readers import StreamReader
+from llmitm.exchange.tap import Tap
 from llmitm.stages.contract import Turn
 from llmitm.stages.tools.stage import Tools
 from stages.tools.playing import (

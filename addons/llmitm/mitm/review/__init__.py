@@ -1,1 +1,1 @@
-"""The operator's side on the wire: page, REST, WebSocket, login."""
+"""An operator in the loop: the desk that holds exchanges, and the ways to it."""

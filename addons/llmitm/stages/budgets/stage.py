@@ -13,20 +13,20 @@ from math import ceil
 
 from llmitm.canon.digests import digest
 from llmitm.canon.events import Event, Fault, Finish, PartDelta, PartEnd, PartStart, Start, Usage
-from llmitm.canon.parts import Text, ToolCall, ToolResult
+from llmitm.canon.parts import Text, ToolCall
 from llmitm.canon.request import Request
 from llmitm.canon.values import Json
 from llmitm.ruleset.budgets import BudgetRow, Measure, Used
 from llmitm.ruleset.models import PriceRow, cost_usd
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.ruleset.selectors import Target, targets
+from llmitm.stages.asked import prompt_tokens
 from llmitm.stages.budgets.counters import BudgetStore, Counter, Counters, Flight, Kept
 from llmitm.stages.contract import FORWARD, Account, EventEffect, Forward, Refuse, Stage, Turn
 
 NAME = "budgets"
 CODE = "usage_limit_reached"
 UNKNOWN_CODE = "cost_unknown"
-_CHARS_PER_TOKEN = 4
 _SOON_S = 5.0
 """When to ask again where only what is under way fills a limit."""
 _WORDS: dict[Measure, str] = {
@@ -112,7 +112,7 @@ class Budgets(Stage):
     def _estimate(self, request: Request, price: PriceRow | None) -> Used:
         if not self._estimates:
             return Used(requests=1)
-        prompt = _chars(request) // _CHARS_PER_TOKEN
+        prompt = prompt_tokens(request)
         most = request.sampling.max_tokens
         answer = self._expected if most is None else min(self._expected, max(most, 0))
         cost = cost_usd(Usage(input_tokens=prompt, output_tokens=answer), price)
@@ -212,20 +212,6 @@ def _answered(turn: Turn, account: Account) -> tuple[str, str]:
     label, colon, model = account.target.partition(":")
     provider = label.partition(".")[0]
     return provider or turn.provider, model if colon else account.model
-
-
-def _chars(request: Request) -> int:
-    """How many characters of text the request holds."""
-    count = sum(len(part.text) for part in request.instructions if isinstance(part, Text))
-    for message in request.messages:
-        for part in message.parts:
-            if isinstance(part, Text):
-                count += len(part.text)
-            elif isinstance(part, ToolCall):
-                count += len(part.arguments)
-            elif isinstance(part, ToolResult):
-                count += sum(len(each.text) for each in part.parts if isinstance(each, Text))
-    return count
 
 
 def _warnings(

@@ -19,7 +19,7 @@ from llmitm.canon.parts import Refusal, Text, ToolCall
 from llmitm.canon.request import Message, Request
 from llmitm.ruleset.loops import ContentMode
 from llmitm.ruleset.ruleset import Ruleset
-from llmitm.ruleset.selectors import targets
+from llmitm.stages.asked import asked_of
 from llmitm.stages.contract import FORWARD, Again, Cut, EventEffect, Forward, Stage, Turn
 from llmitm.stages.loops.detecting import Detector, Found, Limits
 
@@ -190,16 +190,6 @@ class Loops(Stage):
         for end in ends:
             watched.open.pop((end.choice, end.index), None)
         return events if watched.living else Cut(events=events, why=why)
-
-
-def asked_of(turn: Turn) -> tuple[str, str]:
-    """(provider, model) that is asked, the first of several."""
-    if turn.route is None:
-        return turn.provider, turn.model
-    first = next(iter(targets(turn.route)), None)
-    if first is None:
-        return turn.provider, turn.model
-    return first.provider or turn.provider, first.model or turn.model
 
 
 def cancelled(found: Found) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from llmitm.ruleset.loops import ToolMode, ToolsRow
 from llmitm.ruleset.rewrites import ModelDefaultsRow
-from llmitm.ruleset.selectors import targets
+from llmitm.stages.asked import asked_of
 from llmitm.stages.contract import Turn
 
 
@@ -26,7 +26,7 @@ def limits_of(
     turn: Turn, rules: ToolsRow, defaults_of: Callable[[str, str], ModelDefaultsRow | None]
 ) -> Limits | None:
     """What holds, None = loops of tool calls are not looked for."""
-    provider, model = _asked_of(turn)
+    provider, model = asked_of(turn)
     said = turn.conversation.settings
     defaults, row = defaults_of(provider, model), rules.row(provider, model)
     if not _first(
@@ -62,11 +62,3 @@ def limits_of(
 def _first[T](usual: T, *tiers: T | None) -> T:
     """The first tier that says anything, else the usual."""
     return next((tier for tier in tiers if tier is not None), usual)
-
-
-def _asked_of(turn: Turn) -> tuple[str, str]:
-    """(provider, model) that is asked, the first of several."""
-    first = None if turn.route is None else next(iter(targets(turn.route)), None)
-    if first is None:
-        return turn.provider, turn.model
-    return first.provider or turn.provider, first.model or turn.model

@@ -30,8 +30,8 @@ from llmitm.canon.events import (
 from llmitm.canon.parts import Text, ToolCall
 from llmitm.canon.request import Request
 from llmitm.ruleset.ruleset import Ruleset
-from llmitm.ruleset.selectors import targets
 from llmitm.ruleset.tool_policies import PolicyRow
+from llmitm.stages.asked import asked_of
 from llmitm.stages.contract import (
     FORWARD,
     Account,
@@ -43,11 +43,12 @@ from llmitm.stages.contract import (
     Turn,
     Waits,
 )
+from llmitm.stages.kept_calls import asked_again, whole, with_arguments, words
 from llmitm.stages.tools.offers import offered, policy_for
 from llmitm.stages.tools.projects import project_dir
 from llmitm.stages.tools.replacing import printing
 from llmitm.stages.tools.rulings import Ruling, Rulings
-from llmitm.stages.tools.steering import MOST_ATTEMPTS, asked_again, ended, told
+from llmitm.stages.tools.steering import MOST_ATTEMPTS, ended, note, told
 
 NAME = "tools"
 MOST_CONVERSATIONS = 1024
@@ -109,7 +110,7 @@ class Tools(Stage):
         """The request without the tools that may not be used."""
         if not self._rulings.any:
             return FORWARD
-        policy = policy_for(self._rules.policies, *_asked_of(turn), turn.client)
+        policy = policy_for(self._rules.policies, *asked_of(turn), turn.client)
         left, gone = (request, ()) if policy is None else offered(request, policy.allows)
         turn.memory[NAME] = _Watched(left, policy)
         if policy is None or not gone:
@@ -236,7 +237,7 @@ class Tools(Stage):
         self, turn: Turn, watched: _Watched, held: Sequence[Event], sent: int
     ) -> EventEffect:
         """What is made of one call. sent: how many of its choice have reached the client."""
-        call, end = _whole(held), cast("PartEnd", held[-1])
+        call, end = whole(held), cast("PartEnd", held[-1])
         ruling = None
         if self._cares(watched, call.name):
             ruling = self._rulings.of(
@@ -253,7 +254,7 @@ class Tools(Stage):
         if ruling.effect == "replace":
             arguments = printing(call, told(call.name, ruling), self._rules)
             if arguments is not None:
-                return _passed(watched, _replaced(held, arguments))
+                return _passed(watched, with_arguments(held, arguments))
         elif ruling.effect == "steer" and self._may_ask_again(turn, watched, end.choice, sent):
             return self._steer(turn, watched, call, ruling, end)
         # `hold` is a block too, until an operator can be asked in mid-answer: here the call, its
@@ -278,11 +279,12 @@ class Tools(Stage):
         why = f"{call.name}: {ruling.rule}"
         if watched.attempts >= MOST_ATTEMPTS:
             choice = end.choice
-            last = _text(ended(call.name, ruling), end)
+            last = words(ended(call.name, ruling), end)
             ends = [PartEnd(index, where) for where, index in sorted(watched.open)]
             return Cut(events=(*ends, *last, Finish("stop", choice=choice)), why=why)
         watched.attempts += 1
-        asked = asked_again(watched.request, watched.said, call, ruling, watched.attempts)
+        said = note(call.name, ruling, watched.attempts)
+        asked = asked_again(watched.request, watched.said, call, said)
         ends = tuple(PartEnd(index, where) for where, index in sorted(watched.open))
         watched.apart = watched.spoke and watched.request.stream
         watched.anew()
@@ -311,32 +313,8 @@ class Tools(Stage):
         return f"tools: {'; '.join(watched.noted)}"
 
 
-def _asked_of(turn: Turn) -> tuple[str, str]:
-    """(provider, model) that is asked, as far as it is known here, the first of several."""
-    first = None if turn.route is None else next(iter(targets(turn.route)), None)
-    if first is None:
-        return turn.provider, turn.model
-    return first.provider or turn.provider, first.model or turn.model
-
-
 def _stops_something(policy: PolicyRow) -> bool:
     return policy.default_policy == "deny" or bool(policy.blocked_patterns)
-
-
-def _whole(events: Sequence[Event]) -> ToolCall:
-    """The call that these events tell."""
-    start = cast("PartStart", events[0])
-    part = cast("ToolCall", start.part)
-    pieces: list[str] = []
-    signature, extras = part.signature, part.extras
-    for event in events:
-        if isinstance(event, PartDelta):
-            pieces.append(event.text)
-        elif isinstance(event, PartDetail):
-            signature = event.signature or signature
-            extras = {**extras, **event.extras} if event.extras else extras
-    arguments = part.arguments + "".join(pieces)
-    return replace(part, arguments=arguments, signature=signature, extras=extras)
 
 
 def _placed[E: (PartDelta, PartStart)](watched: _Watched, event: E) -> E:
@@ -359,30 +337,13 @@ def _passed(watched: _Watched, events: tuple[Event, ...]) -> tuple[Event, ...]:
     return events
 
 
-def _replaced(held: Sequence[Event], arguments: str) -> tuple[Event, ...]:
-    """The same call with other arguments."""
-    start = cast("PartStart", held[0])
-    part = replace(cast("ToolCall", start.part), arguments="")
-    details = [event for event in held if isinstance(event, PartDetail)]
-    delta = PartDelta(start.index, "arguments", arguments, start.choice)
-    return (replace(start, part=part), delta, *details, held[-1])
-
-
 def _blocked(watched: _Watched, text: str, end: PartEnd) -> tuple[Event, ...]:
     """A text in the call's place."""
     watched.stopped.add(end.choice)
     if watched.spoke:
         text = f"\n\n{text}"
     watched.spoke = True
-    return _text(text, end)
-
-
-def _text(text: str, end: PartEnd) -> tuple[Event, ...]:
-    return (
-        PartStart(end.index, Text(text=""), end.choice),
-        PartDelta(end.index, "text", text, end.choice),
-        end,
-    )
+    return words(text, end)
 
 
 def _finish(watched: _Watched, event: Finish) -> Finish:

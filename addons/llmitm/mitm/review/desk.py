@@ -1,0 +1,248 @@
+"""The desk: holds exchanges for an operator, and sees to it that each of them goes on.
+
+    desk.request(holding, hold)     # a request, before it leaves
+    desk.answer(holding, hold)      # something of an answer, before the client gets it
+    desk.over(flow_id, why)         # the exchange has ended, however
+
+What is held is marked in mitmproxy's own list and is resumed, edited and killed there as anything
+mitmproxy intercepts; who decides first wins. Never: decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from mitmproxy import ctx, http
+from mitmproxy.hooks import UpdateHook
+from mitmproxy.utils import asyncio_utils
+
+from llmitm.desk.cards import Card, Kind
+from llmitm.desk.queue import Queue
+from llmitm.desk.review_error import ReviewError
+from llmitm.desk.turn_difference import Turns
+from llmitm.exchange.choosing import size_in_tokens
+from llmitm.exchange.exchange import Exchange
+from llmitm.exchange.repeats import request_key
+from llmitm.mitm.review.holding import Holding
+from llmitm.mitm.review.in_flow import FlowEdits
+from llmitm.mitm.rulebook import Rulebook
+from llmitm.stages.contract import Hold
+
+log = logging.getLogger("llmitm")
+
+MARK = ":raised_hand:"
+"""How mitmproxy's list marks what is held; `~marker raised_hand` finds it."""
+BY_MITMPROXY = "mitmproxy"
+"""Who has decided, where it was mitmproxy's own resume."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """One thing held. edits: what an operator may change in the flow itself; marked: the flow's
+    mark before; watch: waits for mitmproxy's own resume."""
+
+    card: Card
+    holding: Holding
+    edits: FlowEdits
+    marked: str
+    watch: asyncio.Task[None] | None = None
+
+
+class Desk:
+    """See the module."""
+
+    name = "llmitm-desk"
+
+    def __init__(self, rulebook: Rulebook, queue: Queue) -> None:
+        self._rulebook = rulebook
+        self.queue = queue
+        self._held: dict[str, _Held] = {}
+        self._turns = Turns()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def done(self) -> None:
+        """The proxy shuts down: every client that waits is told, before its connection ends."""
+        waiting = [held.holding.steering for held in self._held.values()]
+        self.queue.close("llmitm shuts down")
+        if self._timer is not None:
+            self._timer.cancel()
+        for steering in waiting:
+            try:
+                await asyncio.wait_for(steering.gone.wait(), _LAST_WORD_S)
+            except TimeoutError:
+                log.warning("llmitm: a client that waited could not be told of the shutdown")
+
+    # -- what is held -------------------------------------------------------------------------
+
+    def request(self, holding: Holding, hold: Hold) -> None:
+        """Holds a request."""
+        self._offer(holding, hold, "request")
+
+    def answer(self, holding: Holding, hold: Hold) -> None:
+        """Holds a tool call, or the whole answer."""
+        holding.of = "answer"
+        self._offer(holding, hold, "tool_call" if hold.call is not None else "response")
+
+    def _offer(self, holding: Holding, hold: Hold, kind: Kind) -> None:
+        card = self._card(holding, hold, kind)
+        holding.exchange.notes.append(f"held: {hold.reason}")
+        holding.leave = lambda: self._leave(holding.flow)
+        decided = self.queue.offer(card, holding)
+        if decided is not None:
+            holding.decided(decided)
+            return
+        waits = next((one for one in self.queue.waiting() if one.same == card.same), card)
+        self._show(_Held(card=waits, holding=holding, edits=FlowEdits(holding, hold), marked=""))
+        self._rearm()
+
+    def _card(self, holding: Holding, hold: Hold, kind: Kind) -> Card:
+        exchange, turn = holding.exchange, holding.exchange.turn
+        request = exchange.decision.request
+        review = exchange.house.ruleset.review
+        timeout_s = review.limits.timeout_s if hold.timeout_s is None else hold.timeout_s
+        now_s = time.time()
+        tokens = size_in_tokens(request, len(exchange.incoming.body))
+        conversation = turn.conversation.key
+        return Card(
+            id=uuid.uuid4().hex,
+            kind=kind,
+            exchange=turn.id,
+            same=_same(exchange, hold, kind),
+            reason=hold.reason,
+            created_s=now_s,
+            deadline_s=now_s + min(timeout_s, self._patience_s(exchange)),
+            request=request,
+            rule=hold.rule,
+            verdicts=tuple(sorted({*hold.verdicts, *turn.verdicts})),
+            default=hold.default,
+            may_approve=hold.may_approve,
+            client=turn.client,
+            provider=turn.provider,
+            model=turn.model,
+            protocol=turn.protocol,
+            conversation=conversation,
+            stream=exchange.wants_stream,
+            response=hold.response,
+            call=hold.call,
+            new_from=self._turns.new_from(conversation, request),
+            tokens=tokens,
+            cost_usd=_cost_usd(exchange, tokens),
+        )
+
+    def _patience_s(self, exchange: Exchange) -> float:
+        """How long this client can be kept waiting."""
+        clients = exchange.house.ruleset.clients
+        return clients.patience_s(exchange.turn.client, stream=exchange.wants_stream)
+
+    # -- mitmproxy's list ---------------------------------------------------------------------
+
+    def _show(self, held: _Held) -> None:
+        """Marks the flow, intercepts it, and waits for whoever resumes it there."""
+        flow = held.holding.flow
+        self._held[flow.id] = held
+        held.marked, flow.marked = flow.marked, MARK
+        flow.comment = f"held: {held.card.reason}"
+        held.edits.show()
+        flow.intercept()
+        held.watch = asyncio_utils.create_task(
+            self._watch(held), name=f"held {flow.id}", keep_ref=True
+        )
+        _update(flow)
+
+    async def _watch(self, held: _Held) -> None:
+        """Resumed in mitmproxy: approved, with what was edited there."""
+        flow = held.holding.flow
+        while True:
+            await flow.wait_for_resume()
+            if self._held.get(flow.id) is not held or held.holding.over:
+                return
+            decided, mistake = held.edits.read()
+            if mistake:
+                # Nothing of the edit is lost: it stands in the flow, and is held again.
+                flow.comment = f"held: the edit cannot be read: {mistake}"
+                log.error("llmitm: the edit cannot be read: %s", mistake)
+                flow.intercept()
+                _update(flow)
+                continue
+            action = "edit" if held.edits.changed else "approve"
+            try:
+                self.queue.decide(held.card.id, action, decided, by=BY_MITMPROXY)
+            except ReviewError as error:
+                log.error("llmitm: %s", error)
+                if self._held.get(flow.id) is not held:
+                    return
+                flow.comment = f"held: {error}"
+                flow.intercept()
+                _update(flow)
+                continue
+            return
+
+    def _leave(self, flow: http.HTTPFlow) -> None:
+        """The exchange waits no longer."""
+        held = self._held.pop(flow.id, None)
+        if held is None:
+            return
+        flow.marked = held.marked
+        flow.comment = ""
+        held.edits.hide()
+        flow.resume()
+        if held.watch is not None:
+            held.watch.cancel()
+        _update(flow)
+        self._rearm()
+
+    def over(self, flow_id: str, why: str) -> None:
+        """The exchange has ended: if it was held, its client has left or it was killed."""
+        held = self._held.get(flow_id)
+        if held is None:
+            return
+        card, flow = held.card, held.holding.flow
+        self._leave(flow)
+        flow.comment = f"{why or 'ended'} while held"
+        if flow.error is not None and flow.error.msg == flow.error.KILLED_MESSAGE:
+            self.queue.cancel(card.id, "killed in mitmproxy")
+        else:
+            self.queue.away(card.id)
+        self._rearm()
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _rearm(self) -> None:
+        """One timer, for whatever is due next."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due_s = self.queue.due()
+        if due_s is not None:
+            delay_s = max(0.0, due_s - time.time())
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.queue.expire()
+        self._rearm()
+
+
+_LAST_WORD_S = 2.0
+
+
+def _same(exchange: Exchange, hold: Hold, kind: Kind) -> str:
+    """Equal for the same thing asked again by the same client."""
+    request = replace(exchange.incoming.wire)
+    held = repr((kind, hold.rule, hold.reason, hold.call, hold.response)).encode()
+    return sha256(request_key(exchange.house, request) + held).hexdigest()
+
+
+def _cost_usd(exchange: Exchange, tokens: int) -> float | None:
+    price = exchange.house.ruleset.models.price(exchange.decision.request.model)
+    return None if price is None or price.input is None else tokens * price.input / 1e6
+
+
+def _update(flow: http.HTTPFlow) -> None:
+    if ctx.master.addons.get("view") is not None:
+        ctx.master.addons.trigger(UpdateHook([flow]))
