@@ -11,6 +11,7 @@ from llmitm.mitm.decrypt import Decrypt
 from llmitm.mitm.intercept import Intercept
 from llmitm.mitm.layer_swap import LayerSwap
 from llmitm.mitm.model_lists import ModelLists
+from llmitm.mitm.no_provider import NoProvider
 from llmitm.mitm.recorder import Recorder
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.sockets import Sockets
@@ -19,7 +20,8 @@ from llmitm.mitm.view import View
 
 _HOOKS = (
     *("load", "configure", "running", "done"),
-    *("tls_clienthello", "next_layer"),
+    *("tls_clienthello", "next_layer", "http_connect"),
+    *("server_connect", "server_connected", "server_disconnected"),
     *("requestheaders", "request", "llm_attempt_failed", "response", "error"),
     *("websocket_start", "websocket_message", "websocket_end"),
 )
@@ -79,6 +81,7 @@ def addons(*, observe: bool = False) -> list[object]:
         recorder,
         Decrypt(rulebook),
         LayerSwap(streams),
+        NoProvider(rulebook),
         ModelLists(rulebook),
         Sockets(rulebook, streams, recorder),
         Intercept(rulebook, streams, recorder),
