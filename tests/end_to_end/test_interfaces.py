@@ -194,8 +194,8 @@ def await_web(log: Path) -> str:
 
 
 def _chat(client: httpx.Client, flow: str, side: str) -> str:
-    answer = client.get(f"/flows/{flow}/{side}/content/LLM%20chat.json")
+    answer = client.get(f"/flows/{flow}/{side}/content/LLM%20transcript.json")
     assert answer.status_code == 200, answer.text
     shown = answer.json()
-    assert shown["view_name"] == "LLM chat"
+    assert shown["view_name"] == "LLM transcript"
     return shown["text"]

@@ -8,10 +8,12 @@ from mitmproxy.contentviews import Metadata
 from mitmproxy.test import tflow
 
 from llmitm.dialects.bedrock_converse.encoder import event_message
-from llmitm.mitm.view import LLMContentview
+from llmitm.mitm.review.editing import Editing
+from llmitm.mitm.view import LLMContentview, TranscriptContentview
 from llmitm.ruleset import loading
 
-VIEW = LLMContentview(lambda: loading.load(environ={}))
+VIEW = TranscriptContentview(lambda: loading.load(environ={}))
+DOCUMENT = LLMContentview(Editing(lambda: loading.load(environ={})))
 CONVERSE = [
     event_message("messageStart", {"role": "assistant"}),
     event_message("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "said so"}}),
@@ -55,9 +57,20 @@ def test_both_sides_are_shown(url: str, asked: bytes, media: str, answer: bytes)
         req=http.Request.make("POST", url, asked, {"content-type": "application/json"}),
         resp=http.Response.make(200, answer, {"content-type": media}),
     )
-    assert VIEW.render_priority(answer, Metadata(flow=flow, http_message=flow.response)) > 1
+    of_response = Metadata(flow=flow, http_message=flow.response)
+    assert DOCUMENT.render_priority(answer, of_response) > VIEW.render_priority(answer, of_response)
+    assert VIEW.render_priority(answer, of_response) > 1
     shown = VIEW.prettify(answer, Metadata(flow=flow, http_message=flow.response))
     assert "said so" in shown
     both = VIEW.prettify(asked, Metadata(flow=flow, http_message=flow.request))
     assert "asked this" in both
     assert "said so" in both
+    document = DOCUMENT.prettify(answer, of_response)
+    assert "said so" in document
+    assert DOCUMENT.reencode(document, of_response) == answer
+    edited = DOCUMENT.reencode(document.replace("said so", "said otherwise"), of_response)
+    assert "said otherwise" in VIEW.prettify(edited, of_response)
+    of_request = Metadata(flow=flow, http_message=flow.request)
+    assert DOCUMENT.reencode(DOCUMENT.prettify(asked, of_request), of_request) == asked
+    document = DOCUMENT.prettify(asked, of_request).replace("asked this", "asked that")
+    assert DOCUMENT.reencode(document, of_request) == asked.replace(b"this", b"that")

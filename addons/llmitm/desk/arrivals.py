@@ -35,6 +35,11 @@ class Arrivals:
         self._standing = Standing(rules.standing_max)
         self._closed = False
 
+    def follow(self, rules: ReviewLimits) -> None:
+        """From now on these bounds hold; what waits keeps its deadline."""
+        self._rules = self._table.rules = rules
+        self._table.history.bound(rules.history_max)
+
     def offer(self, card: Card, waiting: Waiting) -> Decided | None:
         """None: it waits from now on, or waits on as the card it was before its client left.
 

@@ -103,9 +103,13 @@ def _read[T](text: str, original: T, read: Callable[[Node, T, Mistakes], T]) -> 
 
 
 def _made[T](root: Node, original: T, read: Callable[[Node, T, Mistakes], T], wrong: Mistakes) -> T:
+    told = {line for line, _ in wrong.found}
+    known = len(wrong.found)
     made = read(root, original, wrong)
     if wrong.found:
-        raise DocumentError(sorted(set(wrong.found)))
+        # What could not be read counts as missing, which is no further mistake.
+        more = {one for one in wrong.found[known:] if one[0] not in told}
+        raise DocumentError(sorted({*wrong.found[:known], *more}))
     return made
 
 

@@ -69,7 +69,8 @@ class Held:
     """A card that waits. waiting: None = its client is away, until `away_until` at most.
 
     asked: id of the card as the exchange that waits now has offered it; digest: of the card;
-    writer: who writes an answer live, empty = nobody, since `began_s`; opened: `begin` was called.
+    writer: who writes an answer live, empty = nobody, since `began_s`; told_s: the deadline that
+    operators were last told while it was written; opened: `begin` was called.
     """
 
     card: Card
@@ -79,6 +80,7 @@ class Held:
     away_until: float = 0.0
     writer: str = ""
     began_s: float = 0.0
+    told_s: float = 0.0
     opened: bool = False
     live: LiveAnswer = field(default_factory=LiveAnswer)
 

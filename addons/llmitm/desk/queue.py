@@ -105,16 +105,23 @@ class Queue(Arrivals):
         if held.waiting is None:
             raise ReviewError("gone", f"{LEFT}: answer as a whole, it gets it if it comes again")
         held.writer, held.began_s = by, self._now()
+        before = held.card
         self._extend(held)
         self._table.note("begun", held.card, by=by, digest=held.digest, shown=digest)
-        self._table.tell_view(held)
+        if held.card is before:
+            self._table.tell_view(held)
 
     def _extend(self, held: Held) -> None:
         """Who writes gets time, but not for ever."""
         rules = self._rules
         until = min(self._now() + rules.writing_idle_s, held.began_s + rules.writing_most_s)
-        if until > held.card.deadline_s:
-            held.card = replace(held.card, deadline_s=until)
+        if until <= held.card.deadline_s:
+            return
+        held.card = replace(held.card, deadline_s=until)
+        # Not for every word: each time all that is shown of the card is told again.
+        if until - held.told_s >= rules.writing_idle_s / 4 or not held.live.begun:
+            held.told_s = until
+            self._table.tell_view(held)
 
     def _writing(self, card_id: str, by: str) -> Held:
         held = self._table.held.get(card_id)

@@ -91,8 +91,10 @@ def _several(fields: Fields, was: tuple[Choice, ...], mistakes: Mistakes) -> tup
         inner = Fields(node, "a choice", mistakes)
         index = inner.whole("choice", None)
         if index is None or index not in by_index:
-            told = ", ".join(map(str, sorted(by_index)))
-            mistakes.add(node, f"`choice` must be the number of one that was there: {told}")
+            told = ", ".join(str(choice.index) for choice in was)
+            mistakes.add(
+                node, f"`choice` must be the number of one that was there: {told}; each stands once"
+            )
             continue
         choice = _read_choice(inner, by_index.pop(index), mistakes)
         inner.done(("choice", "finish", "text", "parts"))

@@ -81,7 +81,7 @@ def answer(said: CompleteResponse, card: Card) -> Answer:
         parts.append(Reasoning(text=said.reasoning))
     if said.content is not None:
         parts.append(Text(text=said.content))
-    parts += _calls(said.tool_calls, card)
+    parts += _calls(said.tool_calls or (), card)
     if not parts:
         raise ReviewError("invalid", "the answer is empty: give content or tool_calls")
     reason: FinishReason = "tool_calls" if said.tool_calls else "stop"

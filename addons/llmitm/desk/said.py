@@ -50,7 +50,7 @@ class CompleteResponse(About):
 
     content: LongText | None = None
     reasoning: LongText | None = None
-    tool_calls: Annotated[tuple[ToolCallBody, ...], Field(max_length=128)] = ()
+    tool_calls: Annotated[tuple[ToolCallBody, ...], Field(max_length=128)] | None = None
     finish_reason: FinishReason | None = None
     digest: Digest = ""
     note: Note = ""

@@ -19,6 +19,10 @@ class History:
         self._waited_s = 0.0
         self._longest_s = 0.0
 
+    def bound(self, most: int) -> None:
+        """From now on so many are remembered."""
+        self._most = most
+
     def add(self, past: Past, *, waited: bool = True) -> None:
         """One more. waited: counts for how long cards wait."""
         self._past.pop(past.request_id, None)

@@ -19,8 +19,8 @@ from llmitm.stages.contract import Decided, Hold
 
 @dataclass(slots=True, kw_only=True)
 class SocketAnswer:
-    """See the module. lane: its stream on the socket; then: told what is sent after a hold; cut: the client's answer has ended, the
-    provider's has not; over: nothing more comes of it."""
+    """See the module. lane: its stream on the socket; then: told what is sent after a hold;
+    cut: the client's answer has ended, the provider's has not; over: nothing more comes of it."""
 
     exchange: Exchange
     tap: Tap

@@ -13,6 +13,9 @@ from llmitm.mitm.layer_swap import LayerSwap
 from llmitm.mitm.model_lists import ModelLists
 from llmitm.mitm.no_provider import NoProvider
 from llmitm.mitm.recorder import Recorder
+from llmitm.mitm.review.commands import ReviewCommands
+from llmitm.mitm.review.desk import Desk
+from llmitm.mitm.review.wishes import ByHand
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.sockets import Sockets
 from llmitm.mitm.stream import Streams
@@ -73,9 +76,11 @@ def _awaited(calls: Sequence[Callable[..., object]]) -> Callable[..., Awaitable[
 
 def addons(*, observe: bool = False) -> list[object]:
     """What mitmproxy is given. observe: watch and record only."""
-    rulebook = Rulebook(observe=observe)
-    recorder = Recorder()
     streams = Streams()
+    by_hand = ByHand(streams)
+    rulebook = Rulebook(observe=observe, by_hand=by_hand)
+    recorder = Recorder()
+    desk = Desk(rulebook)
     parts = (
         rulebook,
         recorder,
@@ -84,8 +89,10 @@ def addons(*, observe: bool = False) -> list[object]:
         NoProvider(rulebook),
         ModelLists(rulebook),
         Sockets(rulebook, streams, recorder),
-        Intercept(rulebook, streams, recorder),
+        Intercept(rulebook, streams, recorder, desk),
+        desk,
         View(rulebook),
         ChatCommands(rulebook),
+        ReviewCommands(desk.queue, by_hand),
     )
     return [Llmitm(parts)]

@@ -28,6 +28,7 @@ from llmitm.exchange.pipeline import Pipeline, Step
 from llmitm.exchange.signatures import SignatureMemory
 from llmitm.exchange.wire import Headers
 from llmitm.mitm.home import state_folder
+from llmitm.mitm.review.wishes import ByHand
 from llmitm.record.budget_store import DiskBudgetStore
 from llmitm.record.memory import DiskMemory
 from llmitm.ruleset.clients import ClientRow, ClientsFile
@@ -66,8 +67,15 @@ _SALT_BYTES = 32
 class Rulebook:
     """The addon that owns the house, which is there from the first configure on."""
 
-    def __init__(self, *, observe: bool = False, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        *,
+        observe: bool = False,
+        environ: Mapping[str, str] = os.environ,
+        by_hand: ByHand | None = None,
+    ) -> None:
         self._observe = observe
+        self._by_hand = by_hand
         self._environ = environ
         self._house: House | None = None
         self._kept: Kept | None = None
@@ -140,7 +148,8 @@ class Rulebook:
             if ctx.options.llm_human:
                 ruleset = played(ruleset)
             if self._kept is None:
-                self._kept = Kept(self._memory())
+                hand = self._by_hand
+                self._kept = Kept(self._memory(), hand, hand.by_filter if hand else no_flow)
             if ruleset.budgets.active and isinstance(self._kept.budgets, Unkept):
                 self._kept.budgets = self._budgets()
             self._house = build_house(ruleset, self._kept, observe=ctx.options.llm_observe)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
 from hashlib import blake2b
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -29,6 +29,8 @@ LONGEST_TEXT = 400_000
 
 
 def _listed(value: object) -> object:
+    if isinstance(value, list):
+        return tuple(cast("list[object]", value))
     return (value,) if isinstance(value, str) else value
 
 

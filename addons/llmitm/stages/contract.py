@@ -67,7 +67,9 @@ class Hold:
     reason: one clause for the operator; rule: name of the rule that holds, empty = none does;
     timeout_s: None = as `rules/review.yaml` says for all; verdicts: what was found in it (`loop`,
     `tool_loop`, `dangerous_command`, `secret`); may_approve: False where nothing is behind it that
-    could answer; call, response: what is held of an answer, both None = the request.
+    could answer; call, response: what is held of an answer, both None = the request;
+    approved: what happens to a request that is approved as it is; shown: the request as an operator
+    may see it, None = as the stage was asked.
     """
 
     reason: str
@@ -78,6 +80,8 @@ class Hold:
     may_approve: bool = True
     call: ToolCall | None = None
     response: Response | None = None
+    approved: Forward = field(default_factory=lambda: FORWARD, repr=False)
+    shown: Request | None = None
     why: str = ""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
-from llmitm.canon.events import Event, Fault, PartDelta, PartDetail, PartEnd, PartStart
+from llmitm.canon.events import Event, Fault, PartDelta, PartDetail, PartEnd, PartStart, Start
 from llmitm.canon.fold import fold, unfold
 from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from llmitm.canon.request import Message, Request
@@ -23,6 +23,11 @@ _DECIDED = "calls decided by an operator"
 _LONGEST_SAID = 4000
 _KEPT = Text | Refusal | Reasoning | ToolCall
 _NOT_RUN = "This call was not run, because another call of the same answer was stopped."
+
+
+def is_another(known: Start, event: Start) -> bool:
+    """Whether another answer begins with this event; else it tells more of the known one."""
+    return bool(event.id and known.id) and event.id != known.id
 
 
 def whole(events: Sequence[Event]) -> ToolCall:
@@ -131,6 +136,11 @@ def not_run(name: str, message: str) -> str:
     """What a model is told where an operator does not allow its call."""
     said = f"An operator says: {message}" if message else "An operator has not allowed it."
     return f"The call of `{name}` was not run. {said}"
+
+
+def not_allowed(name: str) -> str:
+    """What the user sees in the call's place, where an operator says nothing."""
+    return f"[Tool call stopped: an operator has not allowed `{name}`.]"
 
 
 def asked_again(request: Request, said: Iterable[Event], call: ToolCall, note: str) -> Request:

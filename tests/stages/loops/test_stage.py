@@ -175,11 +175,6 @@ def test_steer_asks_once_and_then_cuts(stage: Make) -> None:
     assert LINE in text_seen(seen)
 
 
-def test_ask_is_a_cut(stage: Make) -> None:
-    _, end = through(stage(mode="ask"), turn(), request(), looping())
-    assert isinstance(end, Cut)
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_the_end_is_well_formed_in_every_protocol(name: str, stage: Make) -> None:
     """Streamed and whole: decoded again, the answer has the line and an end."""

@@ -142,6 +142,40 @@ def test_ask_holds_and_nobody_s_answer_is_a_no() -> None:
     assert KEY not in repr(effect)
 
 
+def test_what_is_approved_lets_out_only_what_was_asked_about() -> None:
+    rows = tuple(
+        row.model_copy(update={"mode": {"github-token": "ask"}.get(row.name)})
+        for row in ruleset().redact.detect
+    )
+    token = "ghp_" + "a1B2" * 9
+    on, redact = turn(), stage(ENVIRON, detect=rows)
+    effect = redact.on_request(on, asks(f"{KEY} and {token}"))
+    assert isinstance(effect, Hold)
+    assert (effect.rule, effect.verdicts) == ("github-token", ("secret",))
+    # The operator sees neither.
+    assert effect.shown is not None
+    assert KEY not in words(effect.shown)
+    assert token not in words(effect.shown)
+    assert token not in repr(effect)
+    assert effect.approved.request is not None
+    assert KEY not in words(effect.approved.request)
+    assert words(effect.approved.request).endswith(token)
+    # The model is asked again in the same exchange: the operator is not.
+    again = redact.on_request(on, effect.approved.request)
+    assert isinstance(again, Forward)
+    assert again.request is None
+    assert isinstance(redact.on_request(turn(), asks(token)), Hold)
+
+
+def test_that_a_secret_was_found_is_told_where_it_goes_on_without() -> None:
+    on = turn()
+    sent(stage(ENVIRON), on, asks(KEY))
+    assert on.verdicts == {"secret"}
+    calm = turn()
+    sent(stage(ENVIRON), calm, asks("hello"))
+    assert calm.verdicts == set()
+
+
 def test_the_strictest_of_several_rules_holds() -> None:
     rows = tuple(
         row.model_copy(update={"mode": {"jwt": "block", "github-token": "ask"}.get(row.name)})

@@ -181,15 +181,14 @@ def test_where_the_model_cannot_be_asked_again_the_call_is_blocked(changes: Any)
     assert "was not run" in played.text
 
 
-@pytest.mark.parametrize("effect", ["block", "hold"])
-def test_blocked_a_text_takes_the_calls_place(effect: str) -> None:
-    stage = Tools(ruled(commands={"effect": effect}))
+def test_blocked_a_text_takes_the_calls_place() -> None:
+    stage = Tools(ruled(commands={"effect": "block"}))
     events = answer(words(0, "Now."), call(1, RESET), call(2, STATUS))
     played = play(stage, [events])
     assert played.calls == [STATUS]
     assert played.finish == "tool_calls"
     assert played.text.startswith("Now.\n\n[Tool call stopped: `bash` was not run.")
-    alone = play(Tools(ruled(commands={"effect": effect})), [answer(call(0, RESET))])
+    alone = play(Tools(ruled(commands={"effect": "block"})), [answer(call(0, RESET))])
     assert alone.finish == "stop"
     assert alone.calls == []
 

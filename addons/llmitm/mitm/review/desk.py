@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -22,21 +24,25 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.utils import asyncio_utils
 
 from llmitm.desk.cards import Card, Kind
+from llmitm.desk.edits import document_of
+from llmitm.desk.held import Entry, ReviewLimits
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewError
-from llmitm.desk.turn_difference import Turns
 from llmitm.exchange.choosing import size_in_tokens
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.repeats import request_key
+from llmitm.mitm.home import state_folder
 from llmitm.mitm.review.holding import Holding
 from llmitm.mitm.review.in_flow import FlowEdits
 from llmitm.mitm.rulebook import Rulebook
+from llmitm.record.decision_log import DecisionLog
 from llmitm.stages.contract import Hold
 
 log = logging.getLogger("llmitm")
 
 MARK = ":raised_hand:"
 """How mitmproxy's list marks what is held; `~marker raised_hand` finds it."""
+DECISIONS_FILE = "decisions.jsonl"
 BY_MITMPROXY = "mitmproxy"
 """Who has decided, where it was mitmproxy's own resume."""
 
@@ -58,12 +64,31 @@ class Desk:
 
     name = "llmitm-desk"
 
-    def __init__(self, rulebook: Rulebook, queue: Queue) -> None:
+    def __init__(self, rulebook: Rulebook, environ: Mapping[str, str] = os.environ) -> None:
         self._rulebook = rulebook
-        self.queue = queue
+        self._environ = environ
+        self._log: DecisionLog | None = None
+        self.queue = Queue(
+            rules=ReviewLimits(), log=self._write, now=time.time, document_of=document_of
+        )
         self._held: dict[str, _Held] = {}
-        self._turns = Turns()
         self._timer: asyncio.TimerHandle | None = None
+
+    def configure(self, updated: set[str]) -> None:
+        """The bounds that the rules give."""
+        rules = self._rulebook.house().ruleset.review
+        self.queue.follow(
+            ReviewLimits(
+                waiting_max=rules.max_waiting, history_max=rules.history, rejoin_s=rules.rejoin_s
+            )
+        )
+
+    def _write(self, entry: Entry) -> None:
+        """A line of the decision log, whose file is made with the first one."""
+        if self._log is None:
+            file = state_folder(self._environ) / DECISIONS_FILE
+            self._log = DecisionLog(file, lambda line: log.error("llmitm: %s", line))
+        self._log.append(entry.row())
 
     async def done(self) -> None:
         """The proxy shuts down: every client that waits is told, before its connection ends."""
@@ -76,6 +101,8 @@ class Desk:
                 await asyncio.wait_for(steering.gone.wait(), _LAST_WORD_S)
             except TimeoutError:
                 log.warning("llmitm: a client that waited could not be told of the shutdown")
+        if self._log is not None:
+            self._log.close()
 
     # -- what is held -------------------------------------------------------------------------
 
@@ -96,7 +123,8 @@ class Desk:
         if decided is not None:
             holding.decided(decided)
             return
-        waits = next((one for one in self.queue.waiting() if one.same == card.same), card)
+        # The client may have come again to a card that waits already.
+        waits = next((one for one in self.queue.waiting() if one.exchange == card.exchange), card)
         self._show(_Held(card=waits, holding=holding, edits=FlowEdits(holding, hold), marked=""))
         self._rearm()
 
@@ -104,7 +132,7 @@ class Desk:
         exchange, turn = holding.exchange, holding.exchange.turn
         request = exchange.decision.request
         review = exchange.house.ruleset.review
-        timeout_s = review.limits.timeout_s if hold.timeout_s is None else hold.timeout_s
+        timeout_s = review.timeout_s if hold.timeout_s is None else hold.timeout_s
         now_s = time.time()
         tokens = size_in_tokens(request, len(exchange.incoming.body))
         conversation = turn.conversation.key
@@ -129,7 +157,6 @@ class Desk:
             stream=exchange.wants_stream,
             response=hold.response,
             call=hold.call,
-            new_from=self._turns.new_from(conversation, request),
             tokens=tokens,
             cost_usd=_cost_usd(exchange, tokens),
         )
@@ -173,7 +200,7 @@ class Desk:
             try:
                 self.queue.decide(held.card.id, action, decided, by=BY_MITMPROXY)
             except ReviewError as error:
-                log.error("llmitm: %s", error)
+                log.warning("llmitm: %s", error)
                 if self._held.get(flow.id) is not held:
                     return
                 flow.comment = f"held: {error}"

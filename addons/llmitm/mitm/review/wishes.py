@@ -1,89 +1,71 @@
-"""Carries out what an operator asks: documents are read in a thread, all else at once.
+"""What is held by hand: by a command, or because it fits a mitmproxy filter.
 
-A long document takes seconds to read; the proxy goes on meanwhile. What was decided about by then
-is told by the queue, which looks at the digest when the decision comes.
+mitmproxy's own `intercept` option is followed too: what it would stop is held here, with everything
+that a client needs to survive it.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from mitmproxy import ctx, flowfilter, http
+from mitmproxy.addons.intercept import Intercept as StockIntercept
 
-from llmitm.canon.values import Json
-from llmitm.desk import rulings
-from llmitm.desk.cards import Card
-from llmitm.desk.messages import (
-    Checked,
-    CheckEditMessage,
-    CheckedMessage,
-    EditRequest,
-    EditRequestMessage,
-    Wish,
-)
-from llmitm.desk.queue import Queue
-from llmitm.desk.review_error import ReviewError
-from llmitm.stages.contract import Decided
+from llmitm.mitm.stream import Streams
+from llmitm.ruleset.review import Held
+from llmitm.stages.contract import Turn
 
-type Check = Callable[[Card, str], Checked]
-"""What an edited document would come to. Called in a thread; raises ReviewError alone."""
-type Edited = Callable[[Card, str], Decided]
-"""What a document that was checked decides. Called in a thread; raises ReviewError alone."""
-
-_MOST_MISTAKES = 10
+_MOST_CONVERSATIONS = 1024
 
 
-class Wishes:
-    """See the module."""
+class ByHand:
+    """See the module; `stages.review.wishes.Wishes` and its `ByFilter`."""
 
-    def __init__(self, queue: Queue, check: Check, edited: Edited) -> None:
-        self._queue = queue
-        self._check = check
-        self._edited = edited
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="llmitm-documents")
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        self.all: frozenset[Held] = frozenset()
+        self._conversations: dict[str, None] = {}
+        self._exchanges: dict[str, None] = {}
+        self._filters: dict[str, flowfilter.TFilter | None] = {}
 
-    async def carry_out(self, wish: Wish, by: str) -> CheckedMessage | None:
-        """Does it; what its sender alone is told, None = what has changed everybody hears.
+    def hold(self, exchange: str, conversation: str) -> None:
+        """From now on everything of this conversation is held, and the exchange's own answer."""
+        for table, key in ((self._exchanges, exchange), (self._conversations, conversation)):
+            if key:
+                table[key] = None
+                while len(table) > _MOST_CONVERSATIONS:
+                    del table[next(iter(table))]
 
-        Raises ReviewError; then nothing has changed.
-        """
-        match wish:
-            case CheckEditMessage(data=data):
-                card = self._queue.card(data.request_id)
-                return CheckedMessage(data=await self._read(self._check, card, data.document))
-            case EditRequestMessage(data=data):
-                await self._edit(data, by)
-            case _:
-                rulings.carry_out(self._queue, wish, by)
+    def release(self) -> None:
+        """Nothing is held by hand any more."""
+        self.all = frozenset()
+        self._conversations.clear()
+        self._exchanges.clear()
+
+    def wants(self, turn: Turn, kind: Held) -> str | None:
+        """Why such a thing of this turn is to be held, None = it is not."""
+        if kind in self.all or turn.conversation.key in self._conversations:
+            return None if kind == "tool_call" else "held by hand"
+        if kind == "response" and turn.id in self._exchanges:
+            return "held by hand"
+        if kind != "request" or not ctx.options.intercept_active:
+            return None
+        stock, flow = ctx.master.addons.get("intercept"), self._flow(turn.id)
+        if isinstance(stock, StockIntercept) and flow is not None and stock.should_intercept(flow):
+            return "mitmproxy's intercept filter"
         return None
 
-    async def _edit(self, said: EditRequest, by: str) -> None:
-        card = self._queue.card(said.request_id)
-        decided = await self._read(self._settled, card, said)
-        self._queue.decide(said.request_id, "edit", decided, by, said.digest, said.note)
+    def by_filter(self, exchange: str, expression: str) -> bool:
+        """Whether the exchange's flow fits a filter expression; one that is no filter fits none."""
+        flow = self._flow(exchange)
+        if flow is None:
+            return False
+        if expression not in self._filters:
+            try:
+                self._filters[expression] = flowfilter.parse(expression)
+            except ValueError:
+                self._filters[expression] = None
+        found = self._filters[expression]
+        return found is not None and bool(found(flow))
 
-    def _settled(self, card: Card, said: EditRequest) -> Decided:
-        if said.digest != card.digest:
-            raise ReviewError("stale", "something else is held now: look at it again")
-        checked = self._check(card, said.document)
-        if not checked.ok:
-            words = [
-                f"line {mistake.line}: {mistake.message}" if mistake.line else mistake.message
-                for mistake in checked.errors[:_MOST_MISTAKES]
-            ]
-            left = len(checked.errors) - len(words)
-            more = [f"and {left} more"] if left > 0 else []
-            raise ReviewError("invalid", "; ".join([*words, *more]) or "this cannot be sent")
-        if checked.warnings and not said.anyway:
-            warnings: list[Json] = [warning.model_dump() for warning in checked.warnings]
-            say = "; ".join(warning.say for warning in checked.warnings)
-            raise ReviewError("confirm", say, {"warnings": warnings})
-        return self._edited(card, said.document)
-
-    async def _read[A, R](self, function: Callable[[Card, A], R], card: Card, about: A) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._reader, function, card, about)
-
-    def close(self) -> None:
-        """No more documents are read."""
-        self._reader.shutdown(wait=False, cancel_futures=True)
+    def _flow(self, exchange: str) -> http.HTTPFlow | None:
+        stream = self._streams.live.get(exchange)
+        return stream.flow if stream is not None else None

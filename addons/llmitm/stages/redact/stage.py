@@ -19,7 +19,10 @@ from llmitm.stages.redact.placeholders import Placeholders, Tables
 from llmitm.stages.redact.replacing import Replacing
 from llmitm.stages.redact.restoring import Restoring
 
+SECRET = "secret"  # noqa: S105
+"""The verdict on a request that holds one."""
 _NAME = "redact"
+_ASKED = "redact asked"
 _MOST_CLIENTS = 64
 _EVERY: frozenset[RedactMode] = frozenset({"replace", "one_way", "block", "ask"})
 _GUARDS: frozenset[RedactMode] = frozenset({"block", "ask"})
@@ -59,12 +62,11 @@ class Redact(Stage):
         enabled = self._file.enabled if wished is None else wished
         if not enabled and not self._guards:
             return FORWARD
-        work = Replacing(
-            finder=self._finder_for(turn.secrets),
-            placeholders=self._placeholders(turn),
-            acting=_EVERY if enabled else _GUARDS,
-            one_way_text=self._file.one_way_text,
-        )
+        acting = _EVERY if enabled else _GUARDS
+        if _ASKED in turn.memory:
+            # An operator has let this exchange go on; now the model is asked again.
+            acting -= {"ask"}
+        work = self._work(turn, acting)
         left = work.request(request)
         if left is request:
             return FORWARD
@@ -72,14 +74,29 @@ class Redact(Stage):
             return _refused(work.refusing)
         told = ", ".join(f"{count} {rule}" for rule, count in sorted(work.rules.items()))
         if work.asking:
+            turn.memory[_ASKED] = True
             return Hold(
                 reason=f"the prompt holds a secret: {told}",
+                rule=work.asking,
+                verdicts=(SECRET,),
+                # An operator lets out what asks; the other secrets stay here all the same.
+                approved=Forward(request=self._work(turn, acting - {"ask"}).request(request)),
+                shown=left,
                 timeout_s=self._file.ask_timeout_s,
                 default=_refused(work.asking),
                 why=f"{work.asking} asks",
             )
+        turn.verdicts.add(SECRET)
         comment = f"{work.new} secrets kept back: {told}" if work.new else None
         return Forward(request=left, comment=comment, why=f"replaced: {told}")
+
+    def _work(self, turn: Turn, acting: frozenset[RedactMode]) -> Replacing:
+        return Replacing(
+            finder=self._finder_for(turn.secrets),
+            placeholders=self._placeholders(turn),
+            acting=acting,
+            one_way_text=self._file.one_way_text,
+        )
 
     def on_event(self, turn: Turn, event: Event) -> Sequence[Event]:
         """The answer with what was replaced in this conversation."""

@@ -49,6 +49,8 @@ from llmitm.stages.kept_calls import (
     asked_again,
     decided_calls,
     in_place,
+    is_another,
+    not_allowed,
     not_run,
     parts_of,
     rejection,
@@ -107,9 +109,11 @@ class ReviewAnswers(Stage):
             return ()
         match event:
             case Start():
-                watched.anew()
-                watched.start = event
-                return (event,)
+                if is_another(watched.start, event):
+                    watched.anew()
+                watched.start = watched.start if watched.start.id else event
+                if not watched.kept:
+                    return (event,)
             case Ping():
                 return (event,)
             case Fault():
@@ -281,7 +285,7 @@ class ReviewAnswers(Stage):
             watched.anew()
             return Again(request=request, events=ends, why=f"{call.name}: an operator said no")
         watched.stopped.add(end.choice)
-        text = decided.message or f"[Tool call stopped: an operator has not allowed `{call.name}`.]"
+        text = decided.message or not_allowed(call.name)
         return self._pass_on_some(watched, words(f"\n\n{text}" if watched.spoke else text, end))
 
     def _pass_on_some(self, watched: Watched, events: Iterable[Event]) -> tuple[Event, ...]:

@@ -30,10 +30,10 @@ class Watched:
     an operator wants to see it.
 
     Of the present answer: start: its first event; whole: all of it is kept back; kept: events kept
-    back, in order; chars: how long they are; finished: choices that are; let_go: calls that may go
-    on; cut_off: parts of which nothing more goes on; open: parts the client has seen begin; made:
-    calls of a choice that went on; stopped: choices that lost a call; said: what went on, with its
-    length; over: nothing more goes on.
+    back, in order; begun: parts that began among them; chars: how long they are; finished: choices
+    that are; let_go: calls that may go on; cut_off: parts of which nothing more goes on; open:
+    parts the client has seen begin; made: calls of a choice that went on; stopped: choices that
+    lost a call; said: what went on, with its length; over: nothing more goes on.
     asking: what an operator is asked about; attempts: how often the model was asked again.
     """
 
@@ -48,6 +48,7 @@ class Watched:
     start: Start = field(default_factory=Start)
     whole: bool = False
     kept: list[Event] = field(default_factory=list[Event])
+    begun: set[Key] = field(default_factory=set[Key])
     chars: int = 0
     finished: set[int] = field(default_factory=set[int])
     let_go: set[Key] = field(default_factory=set[Key])
@@ -65,14 +66,20 @@ class Watched:
         self.whole = bool(self.wholes) or self.wish is not None
         self.chars = self.said_chars = 0
         self.asking, self.over = None, False
-        for held in (self.kept, self.finished, self.let_go, self.cut_off, self.open):
+        for held in (self.kept, self.begun, self.finished, self.let_go, self.cut_off, self.open):
             held.clear()
         for held in (self.made, self.stopped, self.said):
             held.clear()
 
 
 def keep(watched: Watched, event: Event) -> None:
-    """The event is kept back."""
+    """The event is kept back. A part that begins once more takes its own place: of an answer that
+    another one has taken the place of, only beginnings were seen."""
+    key = key_of(event)
+    if isinstance(event, PartStart) and key is not None:
+        if key in watched.begun:
+            watched.kept = [each for each in watched.kept if key_of(each) != key]
+        watched.begun.add(key)
     watched.kept.append(event)
     watched.chars += length(event)
 

@@ -38,6 +38,8 @@ from llmitm.stages.tool_loops.calls import MOST_CALLS, Call, answer, calls_of, h
 from llmitm.stages.tool_loops.limits import Limits, limits_of
 
 NAME = "tool_loops"
+LOOP = "tool_loop"
+"""The verdict on an answer of which a call was stopped."""
 MOST_CONVERSATIONS = 500
 MOST_STOPPED = 8
 """Calls stopped in one answer before all of it is."""
@@ -58,7 +60,7 @@ class _Watched:
     """One turn. history: calls before it; made: calls of this answer, by choice; held: parts kept
     back; open: parts the client has seen begin; stopped: how many calls of a choice were;
     doubtful: held parts of an answer that another one may have taken the place of; asked: whether
-    the model was asked once more."""
+    the model was asked once more; looped: whether a call was stopped."""
 
     request: Request
     limits: Limits
@@ -76,6 +78,7 @@ class _Watched:
     stopped: dict[int, int] = field(default_factory=dict[int, int])
     doubtful: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     asked: bool = False
+    looped: bool = False
 
 
 class ToolLoops(Stage):
@@ -169,7 +172,10 @@ class ToolLoops(Stage):
             case PartStart():
                 return _begin(watched, event)
             case PartEnd():
-                return _end(watched, event)
+                effect = _end(watched, event)
+                if watched.looped:
+                    turn.verdicts.add(LOOP)
+                return effect
             case Finish():
                 return _finish(watched, event)
             case End() | Fault():
@@ -286,6 +292,7 @@ def _repeats(watched: _Watched, choice: int, part: ToolCall) -> int:
 
 def _stop(watched: _Watched, end: PartEnd, part: ToolCall, repeats: int) -> EventEffect:
     choice, limits = end.choice, watched.limits
+    watched.looped = True
     why = f"tool loop: {part.name} {repeats} times within {limits.ttl_s} s"
     chance = limits.mode == "chance_then_break" and _give_chance(watched, part)
     alone = not any(watched.made.values()) and not watched.running and not watched.stopped

@@ -43,12 +43,13 @@ _OTHER_TOOL = "Use one of the tools that are on offer, or answer without one."
 @value(kw_only=True)
 class Ruling:
     """effect: what the call meets; rule: which rule says so; why: a sentence for model and user;
-    advice: what the model should do instead."""
+    advice: what the model should do instead; danger: what it would do is the reason."""
 
     effect: Effect
     rule: str
     why: str
     advice: str
+    danger: bool = False
 
 
 class Speaking:
@@ -147,6 +148,7 @@ class Rulings:
                     rule=family,
                     why=f"`{shortened(piece)}`: {_sentence(why)}",
                     advice=rules.commands.message or _USER_ONLY,
+                    danger=True,
                 )
             case Outside(path=path, why=why):
                 where = f"; allowed is only `{project}`" if project else ""
@@ -155,6 +157,7 @@ class Rulings:
                     rule="sandbox",
                     why=f"`{shortened(path)}` is outside of the project: {why}{where}.",
                     advice=_INSIDE,
+                    danger=True,
                 )
             case Undecided(why=why):
                 strict = rules.sandbox.enabled and rules.sandbox.strict_mode
@@ -163,6 +166,7 @@ class Rulings:
                     rule="undecided",
                     why=f"What it would do cannot be told: {_sentence(why)}",
                     advice=_PLAINLY,
+                    danger=True,
                 )
 
     def _steered(self, call: ToolCall, conversation: str, now_s: float) -> Ruling | None:

@@ -4,8 +4,9 @@ Tools that no policy allows are taken out of the request. In the answer a call t
 is kept back until it is complete. One that nothing is said against goes on as it came. Otherwise
 the rule's effect happens: the model is asked again with a note (`steer`; the client sees only what
 it says then), the call becomes one that prints why (`replace`), a text takes its place (`block`),
-or it goes on and is noted (`allow`). Text that was streamed before the call stays. Once another
-call of the same answer has reached the client, the model is not asked again: that one is blocked.
+an operator is asked about it (`hold`), or it goes on and is noted (`allow`). Text that was streamed
+before the call stays. Once another call of the same answer has reached the client, the model is not
+asked again: that one is blocked.
 Rules: `rules/tools.yaml`. Never: runs anything, or keeps a text that steers.
 """
 
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import count
 from typing import cast
 
 from llmitm.canon.events import (
@@ -36,59 +38,51 @@ from llmitm.stages.contract import (
     FORWARD,
     Account,
     Again,
+    Answer,
     Cut,
+    Decided,
+    Denied,
     EventEffect,
     Forward,
     Stage,
     Turn,
     Waits,
 )
-from llmitm.stages.kept_calls import asked_again, whole, with_arguments, words
+from llmitm.stages.kept_calls import (
+    FRESH_INDEX,
+    asked_again,
+    decided_calls,
+    in_place,
+    is_another,
+    not_allowed,
+    not_run,
+    parts_of,
+    rejection,
+    whole,
+    with_arguments,
+    words,
+)
 from llmitm.stages.tools.offers import offered, policy_for
 from llmitm.stages.tools.projects import project_dir
 from llmitm.stages.tools.replacing import printing
 from llmitm.stages.tools.rulings import Ruling, Rulings
 from llmitm.stages.tools.steering import MOST_ATTEMPTS, ended, note, told
+from llmitm.stages.tools.watched import (
+    DANGEROUS,
+    Watched,
+    blocked,
+    finish,
+    hold,
+    instead,
+    outcome,
+    passed,
+    placed,
+)
 
 NAME = "tools"
 MOST_CONVERSATIONS = 1024
 _TOOLS_ELSEWHERE = ("cachedContent", "prompt")
 """Top-level keys of a request by which tools come that it does not list."""
-
-type _Key = tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Watched:
-    """One turn. cares: tool name -> whether a rule is for it; noted: what was done, for the list.
-
-    Of the present answer: said: its events, but for calls that were stopped; held: calls kept back,
-    in order, the last event a PartEnd when they are complete;
-    open: parts the client has seen begin; calls: how many of a choice went on to the client;
-    stopped: choices that lost a call; spoke: the client has seen text of it.
-    attempts: how often the model was asked again; apart: its new text needs a line of its own.
-    """
-
-    request: Request
-    policy: PolicyRow | None
-    attempts: int = 0
-    apart: bool = False
-    spoke: bool = False
-    cares: dict[str, bool] = field(default_factory=dict[str, bool])
-    said: list[Event] = field(default_factory=list[Event])
-    held: dict[_Key, list[Event]] = field(default_factory=dict[_Key, "list[Event]"])
-    open: dict[_Key, None] = field(default_factory=dict[_Key, None])
-    calls: dict[int, int] = field(default_factory=dict[int, int])
-    stopped: set[int] = field(default_factory=set[int])
-    noted: list[str] = field(default_factory=list[str])
-
-    def anew(self) -> None:
-        """Another answer begins."""
-        self.said.clear()
-        self.held.clear()
-        self.open.clear()
-        self.calls.clear()
-        self.stopped.clear()
 
 
 class Tools(Stage):
@@ -112,7 +106,7 @@ class Tools(Stage):
             return FORWARD
         policy = policy_for(self._rules.policies, *asked_of(turn), turn.client)
         left, gone = (request, ()) if policy is None else offered(request, policy.allows)
-        turn.memory[NAME] = _Watched(left, policy)
+        turn.memory[NAME] = Watched(left, policy)
         if policy is None or not gone:
             return FORWARD
         why = f"policy {policy.name}: without {', '.join(gone)}"
@@ -121,8 +115,10 @@ class Tools(Stage):
     def watches(self, turn: Turn) -> bool:
         """Whether the answer may hold a call that some rule is for."""
         watched = turn.memory.get(NAME)
-        if not isinstance(watched, _Watched):
+        if not isinstance(watched, Watched):
             return False
+        watched.anew()
+        decided_calls(turn).clear()
         if turn.request is not None and not watched.attempts:
             # Each time it is asked again from here, so that the notes do not add up.
             watched.request = turn.request
@@ -134,7 +130,7 @@ class Tools(Stage):
             return bool(request.tools)
         return any(self._cares(watched, tool.name) for tool in request.tools)
 
-    def _cares(self, watched: _Watched, name: str) -> bool:
+    def _cares(self, watched: Watched, name: str) -> bool:
         known = watched.cares.get(name)
         if known is None:
             known = watched.cares[name] = self._rulings.cares(name, watched.policy)
@@ -142,7 +138,7 @@ class Tools(Stage):
 
     def on_event(self, turn: Turn, event: Event) -> EventEffect:
         """The event; nothing while a call is kept back; what is left of it when it is judged."""
-        watched: _Watched = turn.memory[NAME]
+        watched: Watched = turn.memory[NAME]
         match event:
             case PartDelta() | PartDetail():
                 held = watched.held.get((event.choice, event.index)) if watched.held else None
@@ -151,7 +147,7 @@ class Tools(Stage):
                     return ()
                 watched.said.append(event)
                 if isinstance(event, PartDelta) and event.kind == "text" and event.text:
-                    return (_placed(watched, event),)
+                    return (placed(watched, event),)
             case PartStart():
                 return self._begin(watched, event)
             case PartEnd():
@@ -164,12 +160,15 @@ class Tools(Stage):
             case Finish() | End() | Fault():
                 return self._end(turn, watched, event)
             case Start():
-                watched.anew()
+                if is_another(watched.start, event):
+                    watched.anew()
+                    decided_calls(turn).clear()
+                watched.start = watched.start if watched.start.id else event
             case _:
                 pass
         return (event,)
 
-    def _begin(self, watched: _Watched, event: PartStart) -> EventEffect:
+    def _begin(self, watched: Watched, event: PartStart) -> EventEffect:
         part = event.part
         key = (event.choice, event.index)
         if isinstance(part, ToolCall) and self._keeps(watched, event.choice, part.name):
@@ -180,16 +179,16 @@ class Tools(Stage):
         if isinstance(part, ToolCall):
             watched.calls[event.choice] = watched.calls.get(event.choice, 0) + 1
         if isinstance(part, Text) and part.text:
-            return (_placed(watched, event),)
+            return (placed(watched, event),)
         return (event,)
 
-    def _keeps(self, watched: _Watched, choice: int, name: str) -> bool:
+    def _keeps(self, watched: Watched, choice: int, name: str) -> bool:
         """Whether the call is kept back: for itself, or behind one that is, to come in order."""
         if not name or self._cares(watched, name):
             return True
         return any(where == choice for where, _ in watched.held)
 
-    def _end(self, turn: Turn, watched: _Watched, event: Finish | End | Fault) -> EventEffect:
+    def _end(self, turn: Turn, watched: Watched, event: Finish | End | Fault) -> EventEffect:
         """The event, after what was still kept back; without a call left there is none to answer.
 
         A call that broke off is judged by what came of it; after a fault it is worth nothing.
@@ -197,6 +196,10 @@ class Tools(Stage):
         if isinstance(event, Fault):
             watched.held.clear()
             return (event,)
+        watched.closing = event
+        return self._closed(turn, watched, event)
+
+    def _closed(self, turn: Turn, watched: Watched, event: Finish | End) -> EventEffect:
         out: list[Event] = []
         kept = dict.fromkeys(choice for choice, _ in watched.held)
         for choice in kept if isinstance(event, End) else (event.choice,):
@@ -204,12 +207,13 @@ class Tools(Stage):
             if isinstance(effect, Again | Cut | Waits):
                 return replace(effect, events=(*out, *effect.events))
             out += effect
+        watched.closing = None
         if isinstance(event, Finish) and event.choice in watched.stopped:
-            event = _finish(watched, event)
+            event = finish(watched, event)
         return (*out, event)
 
     def _released(
-        self, turn: Turn, watched: _Watched, choice: int, *, over: bool = False
+        self, turn: Turn, watched: Watched, choice: int, *, over: bool = False
     ) -> EventEffect:
         """What is made of the calls that were kept back, in order, as far as they are complete.
 
@@ -233,9 +237,7 @@ class Tools(Stage):
             out += effect
         return tuple(out)
 
-    def _judge(
-        self, turn: Turn, watched: _Watched, held: Sequence[Event], sent: int
-    ) -> EventEffect:
+    def _judge(self, turn: Turn, watched: Watched, held: Sequence[Event], sent: int) -> EventEffect:
         """What is made of one call. sent: how many of its choice have reached the client."""
         call, end = whole(held), cast("PartEnd", held[-1])
         ruling = None
@@ -250,18 +252,65 @@ class Tools(Stage):
         if ruling is not None:
             watched.noted.append(f"{call.name} {ruling.effect} ({ruling.rule})")
         if ruling is None or ruling.effect == "allow":
-            return _passed(watched, tuple(held))
+            if ruling is not None and ruling.danger:
+                turn.verdicts.add(DANGEROUS)
+            return passed(watched, tuple(held))
         if ruling.effect == "replace":
             arguments = printing(call, told(call.name, ruling), self._rules)
             if arguments is not None:
-                return _passed(watched, with_arguments(held, arguments))
+                return passed(watched, with_arguments(held, arguments))
         elif ruling.effect == "steer" and self._may_ask_again(turn, watched, end.choice, sent):
             return self._steer(turn, watched, call, ruling, end)
-        # `hold` is a block too, until an operator can be asked in mid-answer: here the call, its
-        # events and the ruling are at hand, and nothing of it has reached the client.
-        return _blocked(watched, told(call.name, ruling), end)
+        elif ruling.effect == "hold":
+            watched.asking = (tuple(held), call, ruling)
+            return Waits(hold=hold(call, ruling), why=f"{call.name}: {ruling.rule}")
+        return blocked(watched, told(call.name, ruling), end)
 
-    def _may_ask_again(self, turn: Turn, watched: _Watched, choice: int, sent: int) -> bool:
+    def on_decided(self, turn: Turn, decided: Decided) -> EventEffect:
+        """What the operator has decided about the call, and what was kept back behind it."""
+        watched: Watched = turn.memory[NAME]
+        assert watched.asking is not None
+        (held, call, ruling), watched.asking = watched.asking, None
+        end = cast("PartEnd", held[-1])
+        decided_calls(turn).add((end.choice, end.index))
+        effect = self._call_decided(turn, watched, held, decided)
+        if isinstance(effect, Again | Cut | Waits):
+            return effect
+        watched.noted.append(f"{call.name} {outcome(decided)} by an operator ({ruling.rule})")
+        closing = watched.closing
+        if closing is not None:
+            after = self._closed(turn, watched, closing)
+        else:
+            after = self._released(turn, watched, end.choice)
+        if isinstance(after, Again):
+            # Only of a whole answer, none of which has reached the client.
+            return after
+        if isinstance(after, Cut | Waits):
+            return replace(after, events=(*effect, *after.events))
+        return (*effect, *after)
+
+    def _call_decided(
+        self, turn: Turn, watched: Watched, held: Sequence[Event], decided: Decided
+    ) -> EventEffect:
+        end, call = cast("PartEnd", held[-1]), whole(held)
+        if isinstance(decided, Forward):
+            return passed(watched, tuple(held))
+        if isinstance(decided, Answer):
+            parts = parts_of(decided.response, end.choice)
+            fresh = count(FRESH_INDEX + (end.index << 8))
+            return instead(watched, in_place(held, parts, fresh), end.choice)
+        if not isinstance(decided, Denied) or decided.form == "error":
+            fault = rejection(decided, f"an operator has rejected {call.name}")
+            return Cut(events=(fault,), why=fault.message)
+        sent = watched.calls.get(end.choice, 0)
+        again = decided.form == "tool_result" and watched.attempts < MOST_ATTEMPTS
+        if again and self._may_ask_again(turn, watched, end.choice, sent):
+            said = not_run(call.name, decided.message)
+            return self._ask_again(watched, call, said, f"{call.name}: an operator said no")
+        text = decided.message or not_allowed(call.name)
+        return blocked(watched, text, end)
+
+    def _may_ask_again(self, turn: Turn, watched: Watched, choice: int, sent: int) -> bool:
         """Whether nothing of this answer is in the way: a call that the client runs already cannot
         be taken back. A whole answer has not reached the client at all."""
         request = watched.request
@@ -273,7 +322,7 @@ class Tools(Stage):
         return not request.stream or not sent
 
     def _steer(
-        self, turn: Turn, watched: _Watched, call: ToolCall, ruling: Ruling, end: PartEnd
+        self, turn: Turn, watched: Watched, call: ToolCall, ruling: Ruling, end: PartEnd
     ) -> EventEffect:
         """The model is asked again; after three times a text ends its turn."""
         why = f"{call.name}: {ruling.rule}"
@@ -282,8 +331,11 @@ class Tools(Stage):
             last = words(ended(call.name, ruling), end)
             ends = [PartEnd(index, where) for where, index in sorted(watched.open)]
             return Cut(events=(*ends, *last, Finish("stop", choice=choice)), why=why)
+        said = note(call.name, ruling, watched.attempts + 1)
+        return self._ask_again(watched, call, said, why)
+
+    def _ask_again(self, watched: Watched, call: ToolCall, said: str, why: str) -> Again:
         watched.attempts += 1
-        said = note(call.name, ruling, watched.attempts)
         asked = asked_again(watched.request, watched.said, call, said)
         ends = tuple(PartEnd(index, where) for where, index in sorted(watched.open))
         watched.apart = watched.spoke and watched.request.stream
@@ -292,7 +344,7 @@ class Tools(Stage):
 
     def _project(self, turn: Turn) -> str | None:
         """The project folder, remembered: a request that goes on from an answer may not tell it."""
-        watched: _Watched = turn.memory[NAME]
+        watched: Watched = turn.memory[NAME]
         found = project_dir(turn, watched.request, self._project_patterns(turn.client))
         key = turn.conversation.key
         if not key:
@@ -308,46 +360,10 @@ class Tools(Stage):
     def on_close(self, turn: Turn, account: Account) -> str | None:
         """What was done with calls."""
         watched = turn.memory.get(NAME)
-        if not isinstance(watched, _Watched) or not watched.noted:
+        if not isinstance(watched, Watched) or not watched.noted:
             return None
         return f"tools: {'; '.join(watched.noted)}"
 
 
 def _stops_something(policy: PolicyRow) -> bool:
     return policy.default_policy == "deny" or bool(policy.blocked_patterns)
-
-
-def _placed[E: (PartDelta, PartStart)](watched: _Watched, event: E) -> E:
-    """The text, on a line of its own where an earlier answer's text stands before it."""
-    watched.spoke = True
-    if not watched.apart:
-        return event
-    watched.apart = False
-    if isinstance(event, PartDelta):
-        return replace(event, text=f"\n\n{event.text}")
-    part = cast("Text", event.part)
-    return replace(event, part=replace(part, text=f"\n\n{part.text}"))
-
-
-def _passed(watched: _Watched, events: tuple[Event, ...]) -> tuple[Event, ...]:
-    """The call goes on to the client."""
-    choice = cast("PartStart", events[0]).choice
-    watched.calls[choice] = watched.calls.get(choice, 0) + 1
-    watched.said += events
-    return events
-
-
-def _blocked(watched: _Watched, text: str, end: PartEnd) -> tuple[Event, ...]:
-    """A text in the call's place."""
-    watched.stopped.add(end.choice)
-    if watched.spoke:
-        text = f"\n\n{text}"
-    watched.spoke = True
-    return words(text, end)
-
-
-def _finish(watched: _Watched, event: Finish) -> Finish:
-    """The finish; `stop` where no call is left."""
-    if event.reason != "tool_calls" or watched.calls.get(event.choice):
-        return event
-    return replace(event, reason="stop", raw=None)

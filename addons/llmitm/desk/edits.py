@@ -1,0 +1,34 @@
+"""An operator's document becomes a decision, or a list of what is wrong with it."""
+
+from __future__ import annotations
+
+from llmitm.canon.response import Choice, Response
+from llmitm.desk.cards import Card
+from llmitm.desk.documents import (
+    call_document,
+    read_call,
+    read_request,
+    read_response,
+    request_document,
+    response_document,
+)
+from llmitm.stages.contract import Answer, Decided, Forward
+
+
+def document_of(card: Card) -> str:
+    """What is held, as an operator may edit it."""
+    if card.call is not None:
+        return call_document(card.call)
+    if card.response is not None:
+        return response_document(card.response)
+    return request_document(card.request)
+
+
+def edited(card: Card, document: str) -> Decided:
+    """What the document says is to go on. Raises DocumentError with every mistake in it."""
+    if card.call is not None:
+        call = read_call(document, card.call)
+        return Answer(response=Response(choices=(Choice(parts=(call,)),)), why="edited")
+    if card.response is not None:
+        return Answer(response=read_response(document, card.response), why="edited")
+    return Forward(request=read_request(document, card.request), why="edited")
