@@ -14,6 +14,7 @@ import { oneLine, visible } from "./text.js";
 
 const SETTLE_MS = 400;
 const SETTLE_ALONE_MS = 900;
+const SHOWN_OLD_NARROW = 2;
 const FORMS = { edit: EditForm, answer: AnswerForm, reject: RejectForm };
 
 export class CardPanel {
@@ -22,6 +23,7 @@ export class CardPanel {
   #digest = "";
   #armed = 0;
   #note = null;
+  #jumps = 0;
 
   constructor(store, desk) {
     this.store = store;
@@ -89,13 +91,12 @@ export class CardPanel {
   }
 
   #drawHead(card, changed) {
-    const about = [card.provider, card.protocol, card.conversation && `conversation ${oneLine(card.conversation, 24)}`].filter(Boolean);
-    const facts = [["Model", card.model], ["Client", card.client || "unknown"], ["Size", tokens(card.tokens)], ["Estimate", money(card.cost_usd)], ["Stream", card.stream ? "yes" : "no"], ["Since", clock(card.created_at)], ["By", about.join(", ")]];
+    const facts = [["Model", card.model], ["Client", card.client || "unknown"], ["Provider", [card.provider, card.protocol].filter(Boolean).join(", ")], ["Size", tokens(card.tokens)], ["Estimate", money(card.cost_usd)], ["Stream", card.stream ? "yes" : "no"], ["Conversation", oneLine(card.conversation, 24)], ["Since", clock(card.created_at)]];
     fill(
       this.head,
       el("div", { class: "title-row" }, el("span", { class: "kind", data: { kind: card.kind } }, kindName(card.kind)), el("h2", { id: "card-title", tabindex: "-1" }, visible(oneLine(title(card), 90))), changed ? el("span", { class: "badge verdict", role: "status" }, "has changed, look again") : null),
-      el("p", { class: "why" }, el("strong", {}, "Held: "), visible(card.reason), card.rule ? el("span", { class: "hint" }, ` rule ${card.rule}`) : null, " ", badges(card), card.state === "away" ? el("span", { class: "badge state" }, "client away, may come back") : null, card.writer ? el("span", { class: "badge state" }, `${card.writer} writes the answer`) : null),
-      el("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, visible(String(value)))))),
+      el("p", { class: "why" }, el("strong", {}, "Held: "), visible(card.reason), card.rule ? el("span", { class: "hint" }, ` rule ${card.rule}`) : null, " ", badges(card), card.state === "away" ? el("span", { class: "badge state" }, "client away, may come back") : null, card.writer ? el("span", { class: "badge state" }, card.writer === this.desk.operator() ? "you write the answer" : `${card.writer} writes the answer`) : null),
+      el("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => el("div", { data: { fact: name } }, el("dt", {}, name), el("dd", {}, visible(String(value)))))),
       this.card ? el("p", { class: "time" }, timeBar(card), el("span", { class: "left" }), el("span", { class: "hint" }, `then ${afterName(card.on_timeout)}`)) : null,
     );
     this.tick();
@@ -109,8 +110,12 @@ export class CardPanel {
     const cut = card.chat_cut ?? 0;
     const more = this.store.cards.has(card.request_id) ? () => this.#loadAll(card) : null;
     const older = cut ? el("p", { class: "earlier" }, more ? button(`Load ${many(cut, "older message")}`, { kind: "quiet", on: { click: more } }) : `${many(cut, "older message")} left out`) : null;
-    fill(this.body, older, conversation(card, { more }), card.response ? heldAnswer(card, { more }) : null, card.call ? heldCall(card, { more }) : null);
-    if (fresh) this.jump({ focus: false });
+    const held = card.response ? heldAnswer(card, { more }) : card.call ? heldCall(card, { more }) : null;
+    // On a phone what is decided about comes first: nobody should have to scroll for it.
+    const first = narrow() ? held : null;
+    fill(this.body, first, older, conversation(card, { more, ...(narrow() ? { shownOld: SHOWN_OLD_NARROW } : {}) }), first ? null : held);
+    if (fresh && !narrow()) this.jump({ focus: false });
+    else if (fresh) window.scrollTo(0, 0);
   }
 
   async #loadAll(card) {
@@ -125,12 +130,16 @@ export class CardPanel {
     }
   }
 
-  /** To what is held, or to the first new message, or to the last one. */
+  /** To what is held, then to the first new message and back; with neither, to the last message. */
   jump({ focus = true } = {}) {
-    const target = this.body.querySelector("#first-new") ?? this.body.querySelector(".held") ?? this.body.querySelector(".chat > :last-child");
+    const places = [this.body.querySelector(".held"), this.body.querySelector("#first-new")].filter(Boolean);
+    const target = places[focus ? this.#jumps++ % places.length : 0] ?? this.body.querySelector(".chat > :last-child");
     if (!target) return;
     target.scrollIntoView({ block: "start" });
-    if (!focus) return;
+    if (!focus) {
+      this.#jumps = places.length > 1 ? 1 : 0;
+      return;
+    }
     const heading = target.matches("[tabindex]") ? target : target.querySelector("h3");
     if (heading && !heading.hasAttribute("tabindex")) heading.tabIndex = -1;
     heading?.focus({ preventScroll: true });
@@ -215,6 +224,7 @@ export class CardPanel {
     fill(this.place, this.form.element);
     this.panel.dataset.work = name;
     this.form.focus();
+    if (narrow()) this.place.scrollIntoView({ block: "start" });
   }
 
   openNote() {
@@ -243,6 +253,9 @@ export class CardPanel {
     delete this.panel.dataset.work;
   }
 }
+
+/** One column: there the whole page scrolls, and the head of the card comes first. */
+export const narrow = () => window.matchMedia("(max-width: 52rem)").matches;
 
 function title(card) {
   if (card.call) return `${card.call.name} wants to run`;

@@ -3,30 +3,30 @@
 
 import { button, el } from "./dom.js";
 import { count, many } from "./format.js";
-import { pretty, visible } from "./text.js";
+import { argumentRows, visible } from "./text.js";
 
 const LONG_CHARS = 1600;
 const LONG_LINES = 24;
-const SHOWN_OLD = 30;
 const ROLES = { user: "User", assistant: "Assistant", system: "System", developer: "Developer", tool: "Tool" };
 
-/** options: more() loads the whole exchange, null if it is all here. */
-export function conversation(card, { more = null } = {}) {
+/** more(): loads the whole exchange, null if it is all here; shownOld: so many messages of earlier
+ *  turns are shown, the others are folded away. */
+export function conversation(card, { more = null, shownOld = 30 } = {}) {
   const chat = card.chat ?? [];
   const firstNew = chat.findIndex((message) => message.new);
   const isNew = firstNew > 0;
-  const items = chat.map((message, index) => turn(message, { index, isNew: isNew && message.new, more }));
+  const items = chat.map((message, index) => turn(message, { isNew: isNew && message.new, more }));
   const list = el("ol", { class: "chat" }, items);
   if (isNew) items[firstNew].before(newLine(chat.length - firstNew));
   const old = firstNew < 0 ? chat.length : firstNew;
-  if (old > SHOWN_OLD) fold(items.slice(0, old - SHOWN_OLD), list);
+  if (old > shownOld) fold(items.slice(0, old - shownOld), list);
   return list;
 }
 
 /** The held answer, set off from what was said before. */
 export function heldAnswer(card, { more = null } = {}) {
   const messages = Array.isArray(card.response) ? card.response : [card.response];
-  const items = messages.filter(Boolean).map((message, index) => turn({ role: "assistant", ...message }, { index: `held-${index}`, more }));
+  const items = messages.filter(Boolean).map((message) => turn(message, { more }));
   return el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, card.state === "writing" ? "Being written by an operator" : "Held answer: the client has not seen it"), el("ol", { class: "chat" }, items));
 }
 
@@ -77,8 +77,17 @@ function reasoning(part, more) {
 }
 
 function toolCall(part, more) {
-  const args = pretty(part.arguments);
-  return el("div", { class: "tool call" }, el("h4", {}, "Calls ", el("code", {}, visible(part.name ?? "?")), ident(part.id)), args ? long({ ...part, text: args }, more, "code") : el("p", { class: "hint" }, "No arguments"));
+  return el("div", { class: "tool call" }, el("h4", {}, "Calls ", el("code", {}, visible(part.name ?? "?")), ident(part.id)), argumentsOf(part, more));
+}
+
+function argumentsOf(part, more) {
+  const text = String(part.arguments ?? "");
+  const read = part.cut ? null : argumentRows(text);
+  if (!text || (read?.exact && read.rows.length === 0)) return el("p", { class: "hint" }, "No arguments");
+  if (!read) return long({ ...part, text }, more, "code");
+  const rows = read.rows.map(([name, value]) => el("div", {}, el("dt", {}, visible(name)), el("dd", {}, long({ text: value }, null, "code"))));
+  const written = read.exact ? null : el("details", { class: "more" }, el("summary", {}, "As the model wrote it"), long({ text }, null, "code"));
+  return [el("dl", { class: "arguments" }, rows), written];
 }
 
 function toolResult(part, more) {

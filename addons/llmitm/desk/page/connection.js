@@ -2,6 +2,7 @@
 // for it. Who asks stands in a cookie that scripts cannot read. Nothing is ever sent again by itself: what was sent when the line broke is looked up in
 // the next snapshot.
 
+import { readSetting } from "./drafts.js";
 import { setServerTime } from "./format.js";
 
 const FIRST_WAIT_MS = 500;
@@ -30,6 +31,14 @@ function headers() {
   return made;
 }
 
+/** The address of something of the server, with the name that this person gave themselves. */
+function named(path) {
+  const url = new URL(path, document.baseURI);
+  const name = readSetting("name");
+  if (name) url.searchParams.set("operator", name);
+  return url;
+}
+
 /** What a REST path below `api/v1/` answers, parsed. Raises ServerError. */
 export async function ask(path, { method = "GET", body } = {}) {
   const sent = { method, headers: headers(), credentials: "same-origin", cache: "no-store" };
@@ -39,7 +48,7 @@ export async function ask(path, { method = "GET", body } = {}) {
   }
   let answer;
   try {
-    answer = await fetch(new URL(`api/v1/${path}`, document.baseURI), sent);
+    answer = await fetch(named(`api/v1/${path}`), sent);
   } catch {
     throw new ServerError(0, "no_connection", "The server cannot be reached.");
   }
@@ -51,9 +60,9 @@ export async function ask(path, { method = "GET", body } = {}) {
   throw new ServerError(answer.status, error.code ?? "", String(words));
 }
 
-/** heard(message) for each message; state({name, wait_s, why}) when the line changes:
+/** heard(message) for each message; me(who) when the server knows who this is; state({name, wait_s, why}) when the line changes:
  *  "connecting", "open", "waiting" (wait_s until the next try), "signed_out". */
-export function connect({ heard, state }) {
+export function connect({ heard, me, state }) {
   let socket = null;
   let tries = 0;
   let timer = 0;
@@ -68,7 +77,7 @@ export function connect({ heard, state }) {
 
   async function allowed() {
     try {
-      await ask("stats");
+      me(await ask("auth/me"));
       return true;
     } catch (error) {
       if (error.status !== 401 && error.status !== 403) throw error;
@@ -85,7 +94,7 @@ export function connect({ heard, state }) {
       retry();
       return;
     }
-    const url = new URL("ws", document.baseURI);
+    const url = named("ws");
     url.protocol = url.protocol.replace("http", "ws");
     const opened = new WebSocket(url);
     socket = opened;

@@ -66,12 +66,16 @@ export class Desk {
   async tools(id) {
     if (!this.#tools.has(id)) this.#tools.set(id, ask(`requests/${encodeURIComponent(id)}/tools`));
     try {
-      const rows = await this.#tools.get(id);
-      return Object.fromEntries(rows.map((tool) => [tool.name, tool]));
+      const answer = await this.#tools.get(id);
+      return Object.fromEntries((answer.tools ?? answer).map((tool) => [tool.name, tool]));
     } catch (error) {
       this.#tools.delete(id);
       throw error;
     }
+  }
+
+  signOut() {
+    return ask("auth/logout", { method: "POST", body: {} });
   }
 
   approvals() {

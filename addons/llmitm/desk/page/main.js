@@ -1,10 +1,10 @@
 // The review page: puts its parts together.
 
-import { CardPanel } from "./card_panel.js";
+import { CardPanel, narrow } from "./card_panel.js";
 import { connect } from "./connection.js";
 import { Desk, sortOf, sortWords } from "./desk.js";
 import { byId, say } from "./dom.js";
-import { dropAll, keepSetting } from "./drafts.js";
+import { dropAll, keepSetting, readSetting } from "./drafts.js";
 import { History, StandingDialog } from "./history.js";
 import { lettersOn, listenToKeys } from "./keys.js";
 import { Notices } from "./notices.js";
@@ -14,7 +14,7 @@ import { ending, Store } from "./store.js";
 const CHOSEN = "llmitm.chosen";
 
 const store = new Store();
-const line = connect({ heard: (message) => store.hear(message), state: (link) => store.setLink(link) });
+const line = connect({ heard: (message) => store.hear(message), me: drawMe, state: (link) => store.setLink(link) });
 const standing = new StandingDialog(store, (...given) => desk.decide(...given));
 const desk = new Desk(store, line, { standing: (card) => panel.armed() && standing.open(card, sortWords(sortOf(card))) });
 const notices = new Notices(store, { chosen: (id) => choose(id, { open: true }) });
@@ -32,8 +32,6 @@ function choose(id, { open = false, focus = "" } = {}) {
   if (focus === "list") queue.focusChosen();
   else if (open && narrow()) byId("card-title")?.focus({ preventScroll: true });
 }
-
-const narrow = () => window.matchMedia("(max-width: 52rem)").matches;
 
 function step(by, event) {
   const id = queue.neighbour(by);
@@ -109,8 +107,25 @@ setInterval(() => {
 
 function openHelp() {
   byId("letters").checked = lettersOn();
+  byId("name").value = readSetting("name");
   byId("help").showModal();
 }
+/** Only the own port has a login to leave; inside mitmweb it is mitmweb's. */
+function drawMe(me) {
+  byId("sign-out").hidden = !(me?.expires_at > 0);
+}
+byId("sign-out").addEventListener("click", async () => {
+  try {
+    await desk.signOut();
+    location.assign("login.html");
+  } catch (error) {
+    notices.alarm(`Not signed out: ${error.message}`);
+  }
+});
+byId("name").addEventListener("change", (event) => {
+  keepSetting("name", event.target.value.trim().slice(0, 60));
+  line.again();
+});
 byId("letters").addEventListener("change", (event) => keepSetting("letters", event.target.checked ? "on" : "off"));
 byId("open-help").addEventListener("click", openHelp);
 byId("open-history").addEventListener("click", () => history.open());

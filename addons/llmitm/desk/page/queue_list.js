@@ -94,7 +94,7 @@ export class QueueList {
     const known = `${card.digest}|${card.state}|${card.writer ?? ""}|${over?.action ?? ""}|${this.store.sending.has(id)}|${draftsOf(id)}`;
     if (item.dataset.known !== known) {
       item.dataset.known = known;
-      fill(item, face(card, over, this.store.sending.has(id)));
+      fill(item, face(card, { over, sending: this.store.sending.has(id), me: this.store.operator }));
     }
     item.setAttribute("aria-selected", String(id === this.store.chosen));
     item.tabIndex = id === first ? 0 : -1;
@@ -142,10 +142,10 @@ export function lastText(card) {
   return "";
 }
 
-function face(card, over, sending) {
+function face(card, { over, sending, me }) {
   const drafts = draftsOf(card.request_id);
   const who = card.client || "unknown client";
-  const state = over ? `over: ${over.action}` : sending ? "sending" : card.state === "away" ? "client away" : card.writer ? `${card.writer} writes` : "";
+  const state = over ? `over: ${over.action}` : sending ? "sending" : card.state === "away" ? "client away" : card.writer ? (card.writer === me ? "you write" : `${card.writer} writes`) : "";
   return [
     el("span", { class: "line" }, el("span", { class: "kind", data: { kind: card.kind } }, kindName(card.kind)), el("strong", {}, visible(oneLine(card.call?.name || who, 40))), el("span", { class: "age" })),
     el("span", { class: "line dim" }, visible(oneLine([card.call ? who : "", card.model].filter(Boolean).join(" · "), 60)), el("span", { class: "cost" }, money(card.cost_usd))),

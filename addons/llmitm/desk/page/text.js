@@ -51,15 +51,20 @@ export function oneLine(text, limit = 120) {
   return folded.length > limit ? `${folded.slice(0, limit - 1)}…` : folded;
 }
 
-/** JSON as people read it; what is not JSON stays as it is. */
-export function pretty(given) {
-  if (given === null || given === undefined || given === "") return "";
-  if (typeof given !== "string") return JSON.stringify(given, null, 2);
+const OUTSIDE = /"(?:[^"\\]|\\.)*"|\s+/g;
+
+/** Arguments of a tool call as people read them: {rows: [[name, text]], exact}, or null if the text
+ *  is no JSON object. exact: the rows say all; false where the text may say more (a name given
+ *  twice, a number that would be rounded, other escapes), so that it must be shown as written. */
+export function argumentRows(given) {
+  let read;
   try {
-    const read = JSON.parse(given);
-    // A number that JavaScript would round must not be shown rounded.
-    return /\d{16}/.test(given) ? given : JSON.stringify(read, null, 2);
+    read = JSON.parse(given);
   } catch {
-    return given;
+    return null;
   }
+  if (read === null || typeof read !== "object" || Array.isArray(read)) return null;
+  const rows = Object.entries(read).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value, null, 2)]);
+  const bare = given.replace(OUTSIDE, (piece) => (piece.startsWith('"') ? piece : ""));
+  return { rows, exact: bare === JSON.stringify(read) };
 }

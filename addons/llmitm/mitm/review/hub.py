@@ -147,8 +147,9 @@ class Hub:
             if token_id and line.operator.token_id == token_id:
                 line.end(*SIGNED_OUT)
 
-    def close(self) -> None:
-        """Closes everything."""
+    def close(self, *, own_port: bool = False) -> None:
+        """Closes everything. own_port: only what has logged in there."""
         for line in list(self._lines):
-            line.last_words()
-            line.end(*SHUTDOWN)
+            if line.operator.token_id or not own_port:
+                line.last_words()
+                line.end(*SHUTDOWN)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
+from llmitm.canon.request import Tool
 from llmitm.desk.messages import (
     AddToolCall,
     AddToolCallMessage,
@@ -44,8 +45,8 @@ from llmitm.desk.messages import (
 )
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewCode, ReviewError
+from llmitm.mitm.review.carrying_out import Wishes
 from llmitm.mitm.review.printing import printed
-from llmitm.mitm.review.wishes import Wishes
 
 STATUSES: dict[ReviewCode, int] = {
     "not_found": 404,
@@ -83,6 +84,19 @@ class Revoked(Told):
     revoked: str
 
 
+class ToolView(Told):
+    """A tool on offer. parameters: JSON schema of its arguments, None = not told."""
+
+    name: str
+    kind: Literal["function", "custom", "server"]
+    description: str
+    parameters: Any
+
+
+class Tools(RootModel[tuple[ToolView, ...]]):
+    """In the request's order."""
+
+
 class Outcome(Told):
     """state: how it stands with the card now: `waiting`, `away`, `writing`, or how it ended."""
 
@@ -105,6 +119,7 @@ class Route:
 ROUTES = (
     Route("GET", "requests", "What waits, long texts cut.", Requests),
     Route("GET", "requests/{id}", "One that waits, whole.", CardView),
+    Route("GET", "requests/{id}/tools", "The tools on offer in it.", Tools),
     Route("POST", "requests/{id}/approve", "Goes on as it is.", Outcome, ApproveRequest),
     Route("POST", "requests/{id}/edit", "Goes on as the document says.", Outcome, EditRequest),
     Route("POST", "requests/{id}/check", "What a document would do.", Checked, CheckEdit),
@@ -201,6 +216,8 @@ class Rest:
                 return _ok(Requests(requests=tuple(queue.views())))
             case "requests/{id}":
                 return _ok(queue.view(about))
+            case "requests/{id}/tools":
+                return _ok(Tools(tuple(map(_tool, queue.card(about).request.tools))))
             case "history":
                 return _ok(Histories(history=tuple(queue.history())))
             case "history/{id}":
@@ -231,6 +248,15 @@ def _matches(route: Route, steps: list[str]) -> str | None:
         elif want != step:
             return None
     return found if found or "{id}" not in wanted else None
+
+
+def _tool(tool: Tool) -> ToolView:
+    return ToolView(
+        name=tool.name,
+        kind=tool.kind,
+        description=tool.description or "",
+        parameters=tool.parameters,
+    )
 
 
 def _wish(said: Said) -> Wish:

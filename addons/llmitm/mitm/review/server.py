@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from llmitm.desk.queue import Queue
 from llmitm.errors import RuleError
 from llmitm.mitm.home import state_folder
 from llmitm.mitm.review.auth import Logins
+from llmitm.mitm.review.carrying_out import Check, Edited, Wishes
 from llmitm.mitm.review.door import Door, OwnDoor, own_names
 from llmitm.mitm.review.hub import Hub
 from llmitm.mitm.review.in_mitmweb import mount
@@ -42,7 +43,6 @@ from llmitm.mitm.review.settings import (
     review_settings,
 )
 from llmitm.mitm.review.through_proxy import Address, ThroughProxy
-from llmitm.mitm.review.wishes import Check, Edited, Wishes
 
 log = logging.getLogger("llmitm")
 
@@ -55,9 +55,9 @@ _OPTION = "llm_review_listen"
 class ReviewServer:
     """See the module.
 
-    queue: what waits; check, edited: of a document that an operator has edited, see `wishes`;
+    queue: what waits; check, edited: of a document that an operator has edited, see `carrying_out`;
     environ: where the settings of the own port come from; page: the folder of the page's files,
-    None = as shipped.
+    None = as shipped; clock, now: seconds, that only go forward and since the epoch.
     """
 
     def __init__(
@@ -67,7 +67,11 @@ class ReviewServer:
         edited: Edited,
         environ: Mapping[str, str] = os.environ,
         page: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
+        self._now = now
         self._page = page or page_folder()
         self._environ = environ
         self._queue = queue
@@ -175,8 +179,8 @@ class ReviewServer:
                 most_bytes=most_bytes(self._environ),
                 account=operator_name(self._environ),
                 comes_from_proxy=self._through.comes_from_proxy,
-                clock=time.monotonic,
-                now=time.time,
+                clock=self._clock,
+                now=self._now,
             )
         return self._door
 
@@ -200,7 +204,7 @@ class ReviewServer:
         own = OwnDoor(
             door=door,
             settings=settings,
-            logins=Logins(settings, folder, time.time),
+            logins=Logins(settings, folder, self._now),
             names=own_names(socket.gethostname(), settings),
             cookie=f"llmitm-review-{self._bound[0][1]}",
             announce=self._signed_in,
@@ -227,6 +231,7 @@ class ReviewServer:
             self._say_where()
 
     def _close_own(self) -> None:
+        self._hub.close(own_port=True)
         if self._own is not None:
             self._own.logins.close()
         if self._server is not None:

@@ -60,7 +60,7 @@ class LiveSocket(WebSocketHandler):
             return
         operator = self.signed_in()
         by = decider(operator.name, self.get_query_argument("operator", ""))
-        line = Line(operator, by, self._write_now, self.close)
+        line = Line(operator, by, self._write_now, self._cut)
         self._line = line
         # The snapshot first: what joining makes the queue say comes after it.
         line.say(self._door.rest.snapshot(by))
@@ -75,6 +75,12 @@ class LiveSocket(WebSocketHandler):
         with contextlib.suppress(WebSocketClosedError):
             # Whether it arrived nobody can do anything about.
             self.write_message(text).add_done_callback(_look)
+
+    def _cut(self, code: int, reason: str) -> None:
+        # Who does not read does not see the end either: the desk does not wait for that.
+        if self._line is not None:
+            self._door.hub.leave(self._line)
+        self.close(code, reason)
 
     async def _send(self, line: Line) -> None:
         while (text := await line.next()) is not None:
