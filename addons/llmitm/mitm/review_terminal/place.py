@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 
@@ -50,7 +50,7 @@ class Place:
 
     def socket_url(self, token: str) -> str:
         """The WebSocket's address with its token."""
-        return f"ws{self.url.removeprefix('http')}/ws?token={token}"
+        return f"ws{self.url.removeprefix('http')}/ws?token={quote(token, safe='')}"
 
 
 def finder(
