@@ -21,6 +21,7 @@ from llmitm.canon.parts import Text
 from llmitm.canon.request import Message
 from llmitm.desk.cards import Card
 from llmitm.desk.messages import Checked, EditWarning, Mistake
+from llmitm.mitm.review.carrying_out import Check, Edited
 from llmitm.mitm.review.server import ReviewServer
 from llmitm.stages.contract import Decided, Forward
 from review_cases import Desk, Exchange, answer
@@ -153,6 +154,7 @@ async def served(
     folder: Path,
     environ: dict[str, str] | None = None,
     listen: str = "127.0.0.1:0",
+    documents: tuple[Check, Edited] = (check, edited),
     **limits: Any,
 ) -> AsyncIterator[Served]:
     """The own port with a password, unless `environ` says otherwise."""
@@ -162,8 +164,7 @@ async def served(
     desk = Desk(**limits)
     server = ReviewServer(
         desk.queue,
-        check,
-        edited,
+        *documents,
         environ={**home, **(known if environ is None else environ)},
         clock=lambda: seconds[0],
         now=lambda: seconds[0],

@@ -137,3 +137,58 @@ def test_a_broken_environment_is_made_anew(checkout: Path) -> None:
     told = played(checkout)
     assert ".venv does not work here; making it anew" in told.stderr
     assert (checkout / ".venv" / "bin" / "python").is_file()
+
+
+INSTALLS = """\
+case "$*" in
+*--version*) echo "Python 3.13.0" ;;
+*"sys.prefix"*) echo "$HOME/.venv" ;;
+*"-m venv"*) for last; do :; done
+    "$MKDIR" -p "$last/bin"; "$CP" "$0" "$last/bin/python"; "$CP" "$0" "$last/bin/llmitm" ;;
+esac
+"""
+ASKED = 'echo "$*" >>"$HOME/asked"'
+
+
+def asked(checkout: Path) -> str:
+    told = checkout / "asked"
+    return told.read_text() if told.exists() else ""
+
+
+def with_apt(checkout: Path, apt: str, **more: str) -> None:
+    # Whoever runs the tests: as root the command comes from `env`, else from `sudo`.
+    programs(checkout, **{"python3.13": INSTALLS, "apt-get": apt, "sudo": 'shift; "$@"', **more})
+    for name in ("env", "true"):
+        (checkout / "bin" / name).symlink_to(shutil.which(name) or name)
+
+
+def test_a_browser_for_the_tests_is_installed_once(checkout: Path) -> None:
+    with_apt(checkout, ASKED)
+    told = played(checkout)
+    assert told.returncode == 0
+    assert "installing Chromium" in told.stderr
+    assert "skipped" not in told.stderr
+    assert re.fullmatch(r".* update\n.* install -y .* chromium\n", asked(checkout))
+    assert played(checkout).stderr == ""
+    assert asked(checkout).count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "environ"), [({"chromium": ""}, {}), ({}, {"LLMITM_CHROMIUM": "no"})]
+)
+def test_a_browser_that_is_there_or_not_wanted_is_not_installed(
+    checkout: Path, more: dict[str, str], environ: dict[str, str]
+) -> None:
+    with_apt(checkout, ASKED, **more)
+    told = played(checkout, **environ)
+    assert told.returncode == 0
+    assert asked(checkout) == ""
+    assert "Chromium" not in told.stderr
+
+
+def test_without_a_browser_the_bootstrap_is_done_all_the_same(checkout: Path) -> None:
+    with_apt(checkout, f"{ASKED}; exit 100")
+    told = played(checkout)
+    assert told.returncode == 0
+    assert "the tests of the review page will be skipped" in told.stderr
+    assert (checkout / ".venv" / "llmitm.stamp").exists()

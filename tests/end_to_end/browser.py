@@ -94,8 +94,8 @@ class Browser:
         elif page := self.pages.get(message.get("sessionId", "")):
             page.heard(message["method"], message["params"])
 
-    def call(self, method: str, session: str = "", **params: Any) -> dict[str, Any]:
-        """The result of one command."""
+    def tell(self, method: str, session: str = "", **params: Any) -> queue.Queue[dict[str, Any]]:
+        """Sends one command; where its reply will be."""
         answer: queue.Queue[dict[str, Any]] = queue.Queue()
         with self._lock:
             self._serial += 1
@@ -103,7 +103,14 @@ class Browser:
             if session:
                 told["sessionId"] = session
             self._waiting[self._serial] = answer
-            os.write(self._write, json.dumps(told).encode() + b"\0")
+            message = json.dumps(told).encode() + b"\0"
+            while message:
+                message = message[os.write(self._write, message) :]
+        return answer
+
+    def call(self, method: str, session: str = "", **params: Any) -> dict[str, Any]:
+        """The result of one command."""
+        answer = self.tell(method, session, **params)
         try:
             reply = answer.get(timeout=PATIENCE_S)
         except queue.Empty:
@@ -125,7 +132,8 @@ class Browser:
 
 
 class Page:
-    """One tab. trouble: exceptions, errors of the console, broken content policies."""
+    """One tab. trouble: exceptions, errors of the console, broken content policies; asked: kinds of
+    the dialogs that the browser showed and that were confirmed."""
 
     def __init__(self, browser: Browser, session: str, target: str, context: str) -> None:
         self.browser = browser
@@ -133,12 +141,16 @@ class Page:
         self.target = target
         self.context = context
         self.trouble: list[str] = []
+        self.asked: list[str] = []
 
     def heard(self, method: str, params: dict[str, Any]) -> None:
         """One event of the browser."""
         if method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.trouble.append(details.get("exception", {}).get("description", details["text"]))
+        elif method == "Page.javascriptDialogOpening":
+            self.asked.append(params["type"])
+            self.browser.tell("Page.handleJavaScriptDialog", self.session, accept=True)
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.trouble.append(f"{params['entry']['text']} {params['entry'].get('url', '')}")
 
@@ -221,9 +233,7 @@ class Page:
         }})()"""
         )
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
     def view(self, width: int, height: int, *, mobile: bool = False, scale: float = 1) -> None:
         """The size of the window in CSS pixels."""

@@ -74,9 +74,15 @@ CHAT = [
     said(
         "assistant",
         {"type": "reasoning", "text": "The year 2026 has 53 ISO weeks. The test is right. " * 4},
-        text("2026 has 53 ISO weeks; `weeks_in` counts 52 for every year:\n\n"
-             "    def weeks_in(year):\n        return 52\n\nI look at who calls it."),
-        call("Grep", '{"pattern": "weeks_in\\\\(", "path": "src", "output_mode": "content"}', "toolu_02"),
+        text(
+            "2026 has 53 ISO weeks; `weeks_in` counts 52 for every year:\n\n"
+            "    def weeks_in(year):\n        return 52\n\nI look at who calls it."
+        ),
+        call(
+            "Grep",
+            '{"pattern": "weeks_in\\\\(", "path": "src", "output_mode": "content"}',
+            "toolu_02",
+        ),
         new=True,
     ),
     said(
@@ -85,7 +91,9 @@ CHAT = [
             "type": "tool_result",
             "name": "Grep",
             "id": "toolu_02",
-            "text": "\n".join(f"src/plan_{n}.py:{n * 7}:    weeks = weeks_in(year)" for n in range(40)),
+            "text": "\n".join(
+                f"src/plan_{n}.py:{n * 7}:    weeks = weeks_in(year)" for n in range(40)
+            ),
         },
         new=True,
     ),
@@ -100,7 +108,9 @@ CHAT = [
 LIVES_S = 300.0
 
 
-def card(card_id: str, *, age_s: float = 12.0, lives_s: float = LIVES_S, **changes: Any) -> dict[str, Any]:
+def card(
+    card_id: str, *, age_s: float = 12.0, lives_s: float = LIVES_S, **changes: Any
+) -> dict[str, Any]:
     """A held request; `changes` are fields of CardView."""
     made = time.time() - age_s
     view: dict[str, Any] = {
@@ -167,7 +177,13 @@ def held_answer(card_id: str = "answer-1", **changes: Any) -> dict[str, Any]:
         "provider": "openai",
         "model": "gpt-5.1-codex",
         "protocol": "openai_responses",
-        "response": [said("assistant", text("The key in `.env` is <SECRET_1>. I put it into the test."), new=True)],
+        "response": [
+            said(
+                "assistant",
+                text("The key in `.env` is <SECRET_1>. I put it into the test."),
+                new=True,
+            )
+        ],
         "document": "text: |\n  The key in `.env` is <SECRET_1>. I put it into the test.\n",
         **changes,
     }

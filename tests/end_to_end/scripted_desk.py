@@ -30,7 +30,12 @@ POLICY = (
 """As the real server sends it, and stricter: a text that becomes markup is an error."""
 PATIENCE_S = 15.0
 _MESSAGE: TypeAdapter[Any] = TypeAdapter(Message)
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".svg": "image/svg+xml",
+}
 
 type Reply = Callable[[dict[str, Any]], None]
 

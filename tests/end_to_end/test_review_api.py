@@ -15,7 +15,13 @@ import pytest
 from json_schema import faults
 from llmitm.canon.parts import Text, ToolCall
 from llmitm.canon.request import Message, Tool
+from llmitm.desk.cards import Card
+from llmitm.desk.checking import checked
+from llmitm.desk.edits import document_of
+from llmitm.desk.edits import edited as real_edited
+from llmitm.desk.messages import Checked
 from llmitm.mitm.review.hub import MOST_LINES_OF_ADDRESS, MOST_WAITING
+from llmitm.ruleset.models import PriceRow
 from llmitm.stages.contract import FORWARD, Answer, Denied, Forward, Refuse
 from review_cases import call_card, card, request, response_card
 from review_served import (
@@ -139,6 +145,58 @@ def test_what_cannot_be_done_says_why(tmp_path: Path) -> None:
             assert (error["by"], error["action"]) == ("admin", "edit")
 
     run(story())
+
+
+def test_a_document_is_checked_edited_and_sent(tmp_path: Path) -> None:
+    price = PriceRow(name="x", models=("*",), input=3.0, cache_read=0.3)
+
+    def effects(card: Card, document: str) -> Checked:
+        return checked(card, document, lambda _: price)
+
+    async def story() -> None:
+        async with served(tmp_path, documents=(effects, real_edited)) as one:
+            token = await one.log_in()
+            long = "the history of the weather " * 1000
+            turns = (("user", long), ("assistant", "I see"), ("user", "go on"))
+            messages = tuple(Message(role=role, parts=(Text(text=text),)) for role, text in turns)
+            shown = card("a", request=request(messages=messages))
+            exchange = one.desk.offer(shown)
+            document, digest = document_of(shown), shown.digest
+
+            async def post(action: str, **body: Any) -> dict[str, Any]:
+                path = f"{API}/requests/a/{action}"
+                told = json.loads((await one.ask("POST", path, body, token=token)).body)
+                return told.get("error", told)
+
+            fine = await post("check", document=document)
+            assert fine == {"request_id": "a", "ok": True, "errors": [], "warnings": []}
+            broken = document.replace("role: user", "role: nobody").replace("model:", "modell:")
+            mistakes = (await post("check", document=broken))["errors"]
+            assert len(mistakes) >= 3
+            assert all(document_line(broken, each["line"]) for each in mistakes)
+            said_no = await post("edit", document=broken, digest=digest)
+            assert said_no["code"] == "invalid"
+            assert f"line {mistakes[0]['line']}: " in said_no["message"]
+            dear = document.replace("the weather", "the sun", 1)
+            asked = await post("edit", document=dear, digest=digest)
+            assert asked["code"] == "confirm"
+            assert asked["warnings"][0]["cost_usd"] > 0.001
+            assert exchange.decisions == []
+            done = await post("edit", document=dear, digest=digest, anyway=True)
+            assert done == {"request_id": "a", "state": "edit"}
+            [sent] = exchange.decisions
+            assert isinstance(sent, Forward)
+            assert sent.request is not None
+            first, *rest = sent.request.messages
+            assert first.parts == (Text(text=long.replace("the weather", "the sun", 1)),)
+            # What was not edited is the very same object.
+            assert all(one is other for one, other in zip(rest, messages[1:], strict=True))
+
+    run(story())
+
+
+def document_line(document: str, line: int) -> str:
+    return document.splitlines()[line - 1]
 
 
 def test_tools_and_standing_approvals(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ async def mitmweb(tmp_path: Path, **environ: str) -> AsyncIterator[Web]:
         with_termlog=False,
     )
     started = Started()
-    master.addons.add(server, started)
+    master.addons.add(server.through, server, started)
     master.options.update(
         web_port=port, web_open_browser=False, web_password="hunter2", connection_strategy="lazy"
     )
@@ -225,7 +225,7 @@ def test_nothing_of_mitmweb_is_reached_through_the_proxy(tmp_path: Path) -> None
                 assert (await through(web, target)).startswith(b"HTTP/1.1 403 ")
             # As if a name had hidden where it leads.
             for hook in ("http_connect", "request", "server_connect"):
-                setattr(web.server, hook, lambda _: None)
+                setattr(web.server.through, hook, lambda _: None)
             for path in ("/", "/flows", "/llm/", f"{API}/stats"):
                 target = f"http://127.0.0.1:{web.port}{path}?token=hunter2"
                 answer = await through(web, target)

@@ -30,14 +30,14 @@ async def proxied(
     server = ReviewServer(desk.queue, check, edited, environ=environ)
     if not resolved:
         for hook in ("http_connect", "request", "server_connect"):
-            setattr(server, hook, lambda _: None)
+            setattr(server.through, hook, lambda _: None)
     master = DumpMaster(
         options.Options(listen_host="127.0.0.1", listen_port=0, confdir=str(tmp_path)),
         with_termlog=False,
         with_dumper=False,
     )
     started = Started()
-    master.addons.add(server, started)
+    master.addons.add(server.through, server, started)
     master.options.update(
         connection_strategy="lazy", llm_review_listen="127.0.0.1:0", mode=["regular"]
     )
@@ -168,7 +168,7 @@ def test_a_reverse_proxy_to_the_page_is_none(tmp_path: Path) -> None:
         opts = options.Options(listen_host="127.0.0.1", listen_port=0, confdir=str(tmp_path))
         master = DumpMaster(opts, with_termlog=False, with_dumper=False)
         started = Started()
-        master.addons.add(server, started)
+        master.addons.add(server.through, server, started)
         target = f"reverse:http://127.0.0.1:{free}"
         master.options.update(
             connection_strategy="lazy", llm_review_listen=f"127.0.0.1:{free}", mode=[target]

@@ -14,6 +14,12 @@ const REASONS = [
   ["content_filter", "content filter"],
 ];
 
+const PLACES = {
+  request: "Answer in the model’s place",
+  response: "Answer in place of the held one",
+  tool_call: "Say this in place of the tool call",
+};
+
 export class AnswerForm {
   name = "answer";
 
@@ -22,9 +28,11 @@ export class AnswerForm {
     this.desk = desk;
     const draft = readDraft(card.request_id, "answer") ?? {};
     const resumed = card.state === "writing" && card.writer === desk.operator();
+    // What had left before a reload, and is not part of an answer that goes on, has to leave again.
+    const before = resumed ? "" : (draft.sent ?? "");
     this.live = false;
     this.keep = () => this.#keep();
-    this.text = el("textarea", { rows: "6", value: draft.text ?? "", id: "answer-text", on: { input: this.keep } });
+    this.text = el("textarea", { rows: "6", value: before + (draft.text ?? ""), id: "answer-text", on: { input: this.keep } });
     this.reasoning = el("textarea", { rows: "3", value: draft.reasoning ?? "", on: { input: this.keep } });
     this.reason = el("select", { on: { change: this.keep } }, REASONS.map(([value, words]) => el("option", { value }, words)));
     this.reason.value = draft.reason ?? "";
@@ -32,12 +40,12 @@ export class AnswerForm {
     this.state = el("p", { class: "form-state", role: "status" });
     this.error = el("p", { class: "form-error", role: "alert" });
     this.calls = new CallEditor({ tools: card.tools ?? [], schemas: () => desk.tools(card.request_id), changed: this.keep });
-    this.liveText = new LiveText({ field: this.text, send: (content) => desk.say(card.request_id, "response_chunk", { content }), told: (words) => say(this.state, words), sent: draft.sent ?? "" });
+    this.liveText = new LiveText({ field: this.text, send: (content) => desk.say(card.request_id, "response_chunk", { content }), told: (words) => say(this.state, words), left: () => this.#store(), sent: resumed ? (draft.sent ?? "") : "" });
     this.send = button("Send answer", { key: "Ctrl+Enter", keys: "Control+Enter", kind: "primary", on: { click: () => this.submit() } });
     this.element = this.#draw(close);
     for (const call of draft.calls ?? []) this.calls.add(call.name, call.text, call.id);
     if (resumed) this.#goLive();
-    else if (draft.text || draft.calls?.length) say(this.state, "Your draft is back.");
+    else if (this.text.value || draft.calls?.length) say(this.state, "Your draft is back.");
   }
 
   #draw(close) {
@@ -47,7 +55,7 @@ export class AnswerForm {
     return el(
       "form",
       { class: "work answer", "aria-labelledby": "work-title", on: { submit: (event) => event.preventDefault() } },
-      el("h3", { id: "work-title", tabindex: "-1" }, "Answer in the model’s place"),
+      el("h3", { id: "work-title", tabindex: "-1" }, PLACES[this.card.kind] ?? PLACES.request),
       this.card.kind === "request" ? this.toggle : null,
       el("div", { class: "field" }, el("label", { htmlFor: "answer-text" }, "Text of the answer"), this.liveText.element, this.text),
       el("details", { class: "more", open: Boolean(this.reasoning.value) }, el("summary", {}, "Reasoning, optional"), labelled("Reasoning", this.reasoning, { hideLabel: true }), this.reasoningSend),
@@ -64,6 +72,10 @@ export class AnswerForm {
 
   #keep() {
     if (this.live) this.liveText.typed();
+    this.#store();
+  }
+
+  #store() {
     const content = { text: this.text.value, reasoning: this.reasoning.value, reason: this.reason.value, calls: this.calls?.drafts() ?? [], sent: this.liveText?.sent ?? "" };
     if (!content.text && !content.reasoning && !content.calls.length && !content.sent) {
       dropDraft(this.card.request_id, "answer");
@@ -100,9 +112,23 @@ export class AnswerForm {
     this.text.focus();
   }
 
+  /** The server no longer lets this operator write: the line broke before anything had arrived. */
+  dropped() {
+    if (!this.live) return;
+    this.live = false;
+    this.stream.checked = false;
+    this.stream.disabled = false;
+    this.reasoningSend.hidden = true;
+    this.element.classList.remove("live");
+    this.send.firstChild.textContent = "Send answer";
+    this.calls.live(null);
+    this.liveText.takeBack();
+    say(this.state, "The connection broke before anything had arrived. Your text is whole again.");
+    this.#keep();
+  }
+
   #called(call) {
     say(this.state, `The call of ${call.function.name} is sent.`);
-    this.hasCalled = true;
     return true;
   }
 
@@ -148,6 +174,11 @@ export class AnswerForm {
       this.stream.disabled = false;
     }
     return false;
+  }
+
+  /** Leaving the page now would end an answer in its middle. */
+  get unfinished() {
+    return this.live && !this.desk.store.sending.has(this.card.request_id);
   }
 
   close() {

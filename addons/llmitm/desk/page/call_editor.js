@@ -3,22 +3,23 @@
 
 import { button, el, fill, labelled, say } from "./dom.js";
 import { mistakes, properties, skeleton } from "./schema.js";
+import { oneLine, plain, visible } from "./text.js";
 
 let serial = 0;
 
 const newId = () => `call_${crypto.getRandomValues(new Uint32Array(2)).join("")}`;
 
 export class CallEditor {
-  /** tools: names; schemas(): a promise of {name: {description, parameters}}; changed(): for drafts;
+  /** tools: names; schemas(): a promise of a Map from name to {description, parameters}; changed(): for drafts;
    *  send(call, editor): sends one call at once while an answer is written live, null = not live. */
   constructor({ tools, schemas, changed }) {
     this.tools = tools;
-    this.known = {};
+    this.known = new Map();
     this.changed = changed;
     this.calls = [];
     this.sendOne = null;
     this.list = el("div", { class: "calls" });
-    this.choice = el("select", {}, tools.map((name) => el("option", { value: name }, name)));
+    this.choice = el("select", {}, tools.map((name) => el("option", { value: name }, plain(oneLine(name, 80)))));
     const add = button("Add the call", { kind: "quiet", on: { click: () => this.add(this.choice.value).focus() } });
     const adding = tools.length ? el("div", { class: "row end" }, labelled("Tool on offer", this.choice), add) : el("p", { class: "hint" }, "The client offers no tools.");
     this.element = el("fieldset", { class: "call-editor" }, el("legend", {}, "Tool calls"), this.list, adding);
@@ -79,14 +80,14 @@ class OneCall {
     this.hint = el("div", { class: "schema", id: `arguments-${serial}-schema` });
     this.area.setAttribute("aria-describedby", `${this.told.id} ${this.hint.id}`);
     this.buttons = el("div", { class: "buttons" });
-    this.element = el("div", { class: "tool call", role: "group", "aria-label": `Call of ${name}` }, el("h4", {}, "Calls ", el("code", {}, name)), el("label", { htmlFor: this.area.id }, "Arguments, a JSON object"), this.area, this.told, this.hint, this.buttons);
+    this.element = el("div", { class: "tool call", role: "group", "aria-label": `Call of ${plain(name)}` }, el("h4", {}, "Calls ", el("code", {}, visible(name))), el("label", { htmlFor: this.area.id }, "Arguments, a JSON object"), this.area, this.told, this.hint, this.buttons);
     this.live();
   }
 
   live() {
     const send = this.editor.sendOne;
     const sending = send ? button("Send this call", { kind: "primary", on: { click: () => this.#send(send) } }) : null;
-    fill(this.buttons, sending, button(`Remove the call of ${this.name}`, { kind: "quiet", on: { click: () => this.editor.remove(this) } }));
+    fill(this.buttons, sending, button(`Remove the call of ${plain(oneLine(this.name, 80))}`, { kind: "quiet", on: { click: () => this.editor.remove(this) } }));
   }
 
   #send(send) {
@@ -95,7 +96,7 @@ class OneCall {
   }
 
   get schema() {
-    const known = this.editor.known[this.name];
+    const known = this.editor.known.get(this.name);
     return known?.parameters ?? known?.schema ?? known?.input_schema ?? null;
   }
 
@@ -103,9 +104,9 @@ class OneCall {
     const schema = this.schema;
     if (schema && this.begun && this.area.value === "{}") this.area.value = JSON.stringify(skeleton(schema), null, 2);
     this.area.rows = Math.min(14, Math.max(4, this.area.value.split("\n").length + 1));
-    const rows = properties(schema).map(({ name, type, required, words }) => el("li", {}, el("code", {}, name), ` ${type}${required ? ", required" : ""}`, words ? el("span", { class: "hint" }, ` ${words}`) : null));
-    const about = this.editor.known[this.name]?.description;
-    fill(this.hint, about ? el("p", { class: "hint" }, about) : null, rows.length ? el("ul", {}, rows) : null);
+    const rows = properties(schema).map(({ name, type, required, words }) => el("li", {}, el("code", {}, visible(name)), ` ${plain(type)}${required ? ", required" : ""}`, words ? el("span", { class: "hint" }, " ", visible(words)) : null));
+    const about = this.editor.known.get(this.name)?.description;
+    fill(this.hint, about ? el("p", { class: "hint" }, visible(about)) : null, rows.length ? el("ul", {}, rows) : null);
     this.judge();
   }
 
@@ -116,14 +117,17 @@ class OneCall {
   }
 
   judge() {
-    const found = mistakes(this.area.value, this.schema);
+    // A custom tool takes free text.
+    const free = this.editor.known.get(this.name)?.type === "custom";
+    const found = free ? [] : mistakes(this.area.value, this.schema);
     say(this.told, found.join("\n"));
     this.area.setAttribute("aria-invalid", String(found.length > 0));
     return found;
   }
 
   value() {
-    return { id: this.id, type: "function", function: { name: this.name, arguments: this.area.value } };
+    const type = this.editor.known.get(this.name)?.type === "custom" ? "custom" : "function";
+    return { id: this.id, type, function: { name: this.name, arguments: this.area.value } };
   }
 
   focus() {

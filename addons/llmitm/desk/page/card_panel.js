@@ -10,7 +10,7 @@ import { afterName, clock, count, kindName, many, money, tokens } from "./format
 import { badges, drawLeft, lastText, timeBar } from "./queue_list.js";
 import { RejectForm } from "./reject_form.js";
 import { ending } from "./store.js";
-import { oneLine, visible } from "./text.js";
+import { oneLine, plain, visible } from "./text.js";
 
 const SETTLE_MS = 400;
 const SETTLE_ALONE_MS = 900;
@@ -35,7 +35,10 @@ export class CardPanel {
     this.bar = byId("actions");
     this.problems = byId("card-problem");
     store.on("chosen", () => this.show());
-    store.on("snapshot", () => this.show());
+    store.on("snapshot", () => {
+      this.show();
+      if (this.card) this.#writing(this.card);
+    });
     store.on("update", (card) => this.#updated(card));
     store.on("gone", () => this.show());
     store.on("sending", (id) => id === this.#shown && this.#drawBar());
@@ -73,8 +76,14 @@ export class CardPanel {
   #updated(card) {
     if (card.request_id !== this.#shown) return;
     this.show({ alone: true });
-    this.form?.card && (this.form.card = card);
+    if (this.form) this.form.card = card;
+    this.#writing(card);
+  }
+
+  /** Who writes an answer has changed: the server lets this operator, or no longer does. */
+  #writing(card) {
     if (card.state === "writing" && card.writer === this.desk.operator()) this.form?.began?.();
+    else this.form?.dropped?.();
   }
 
   /** A card that has just appeared takes no decision for a moment: the last key or click was meant
@@ -95,7 +104,7 @@ export class CardPanel {
     fill(
       this.head,
       el("div", { class: "title-row" }, el("span", { class: "kind", data: { kind: card.kind } }, kindName(card.kind)), el("h2", { id: "card-title", tabindex: "-1" }, visible(oneLine(title(card), 90))), changed ? el("span", { class: "badge verdict", role: "status" }, "has changed, look again") : null),
-      el("p", { class: "why" }, el("strong", {}, "Held: "), visible(card.reason), card.rule ? el("span", { class: "hint" }, ` rule ${card.rule}`) : null, " ", badges(card), card.state === "away" ? el("span", { class: "badge state" }, "client away, may come back") : null, card.writer ? el("span", { class: "badge state" }, card.writer === this.desk.operator() ? "you write the answer" : `${card.writer} writes the answer`) : null),
+      el("p", { class: "why" }, el("strong", {}, "Held: "), visible(card.reason), card.rule ? el("span", { class: "hint" }, " rule ", visible(oneLine(card.rule, 80))) : null, " ", badges(card), card.state === "away" ? el("span", { class: "badge state" }, "client away, may come back") : null, card.writer ? el("span", { class: "badge state" }, card.writer === this.desk.operator() ? "you write the answer" : `${plain(card.writer)} writes the answer`) : null),
       el("dl", { class: "facts" }, facts.filter(([, value]) => value).map(([name, value]) => el("div", { data: { fact: name } }, el("dt", {}, name), el("dd", {}, visible(String(value)))))),
       this.card ? el("p", { class: "time" }, timeBar(card), el("span", { class: "left" }), el("span", { class: "hint" }, `then ${afterName(card.on_timeout)}`)) : null,
     );
@@ -110,7 +119,7 @@ export class CardPanel {
     const cut = card.chat_cut ?? 0;
     const more = this.store.cards.has(card.request_id) ? () => this.#loadAll(card) : null;
     const older = cut ? el("p", { class: "earlier" }, more ? button(`Load ${many(cut, "older message")}`, { kind: "quiet", on: { click: more } }) : `${many(cut, "older message")} left out`) : null;
-    const held = card.response ? heldAnswer(card, { more }) : card.call ? heldCall(card, { more }) : null;
+    const held = card.call ? heldCall(card, { more }) : card.response ? heldAnswer(card, { more }) : null;
     // On a phone what is decided about comes first: nobody should have to scroll for it.
     const first = narrow() ? held : null;
     fill(this.body, first, older, conversation(card, { more, ...(narrow() ? { shownOld: SHOWN_OLD_NARROW } : {}) }), first ? null : held);
@@ -151,7 +160,7 @@ export class CardPanel {
     const kept = text ? el("div", {}, el("p", {}, "It can no longer be sent. Your draft is kept until you throw it away:"), labelled("Kept draft", el("textarea", { rows: "8", readOnly: true, value: text }), { hideLabel: true })) : null;
     const away = button(text ? "Throw the draft away" : "Close", { kind: "quiet", on: { click: () => (dropAll(card.request_id), this.store.dismiss(card.request_id)) } });
     this.#leaveForm();
-    fill(this.place, el("section", { class: "work over", "aria-labelledby": "work-title" }, el("h3", { id: "work-title", tabindex: "-1", role: "alert" }, visible(`This one is over. ${ending(gone.past)}`)), kept, el("div", { class: "buttons" }, away)));
+    fill(this.place, el("section", { class: "work over", "aria-labelledby": "work-title" }, el("h3", { id: "work-title", tabindex: "-1", role: "alert" }, visible(`This one is over. ${oneLine(ending(gone.past), 600)}`)), kept, el("div", { class: "buttons" }, away)));
     this.panel.dataset.work = "over";
   }
 
@@ -174,7 +183,7 @@ export class CardPanel {
       ["standing", act("Approve this kind…", "A", "quiet", () => this.desk.standing(card), card.may_approve)],
     ];
     for (const [name, made] of buttons) made.dataset.act = name;
-    const state = sending ? "Sending…" : other ? `${card.writer} is writing an answer.` : card.may_approve ? "" : "Nothing is behind it that could answer: answer it or reject it.";
+    const state = sending ? "Sending…" : other ? `${plain(card.writer)} is writing an answer.` : card.may_approve ? "" : "Nothing is behind it that could answer: answer it or reject it.";
     fill(this.bar, buttons.map(([, made]) => made), el("p", { class: "form-state", role: "status" }, state), this.#noteField(card));
     if (focused) this.bar.querySelector(`[data-act=${focused}]`)?.focus();
   }

@@ -30,9 +30,11 @@ export function heldAnswer(card, { more = null } = {}) {
   return el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, card.state === "writing" ? "Being written by an operator" : "Held answer: the client has not seen it"), el("ol", { class: "chat" }, items));
 }
 
-/** The held tool call. */
+/** The held tool call, after what the model has said so far. */
 export function heldCall(card, { more = null } = {}) {
-  return el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, "Held tool call: the client has not seen it"), piece({ type: "tool_call", ...card.call }, more));
+  const before = [card.response ?? []].flat().map((message) => turn(message, { more }));
+  const held = el("section", { class: "held", "aria-labelledby": "held-title" }, el("h3", { id: "held-title" }, "Held tool call: the client has not seen it"), piece({ type: "tool_call", ...card.call }, more));
+  return before.length ? [el("ol", { class: "chat so-far", "aria-label": "Said so far" }, before), held] : [held];
 }
 
 function newLine(messages) {
@@ -55,18 +57,27 @@ function fold(items, list) {
 }
 
 function turn(message, { isNew = false, more = null }) {
-  const role = ROLES[message.role] ?? String(message.role ?? "");
+  const role = Object.hasOwn(ROLES, message.role) ? ROLES[message.role] : visible(String(message.role ?? ""));
   const name = message.name ? el("span", { class: "name" }, visible(String(message.name))) : null;
   const head = el("h3", { class: "role", tabindex: "-1" }, role, name, isNew ? el("span", { class: "badge new" }, "new") : null);
   const parts = (message.parts ?? []).map((part) => piece(part, more));
   const empty = parts.length ? null : el("p", { class: "hint" }, "Empty message");
-  return el("li", { class: `turn ${isNew ? "is-new" : ""}`, "data-role": message.role ?? "" }, head, parts, empty);
+  return el("li", { class: `turn ${isNew ? "is-new" : ""}`, "data-role": Object.hasOwn(ROLES, message.role) ? message.role : null }, head, parts, empty);
 }
 
 function piece(part, more) {
-  const draw = { text: words, reasoning, tool_call: toolCall, tool_result: toolResult, media, refusal }[part.type] ?? other;
+  const draw = DRAWN.get(part.type) ?? other;
   return draw(part, more);
 }
+
+const DRAWN = new Map([
+  ["text", (part, more) => words(part, more)],
+  ["reasoning", reasoning],
+  ["tool_call", toolCall],
+  ["tool_result", toolResult],
+  ["media", (part) => media(part)],
+  ["refusal", (part, more) => refusal(part, more)],
+]);
 
 const words = (part, more) => long(part, more, "text");
 

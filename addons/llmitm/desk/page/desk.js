@@ -4,7 +4,7 @@ import { ask } from "./connection.js";
 import { readDraft } from "./drafts.js";
 import { KINDS } from "./format.js";
 
-const PATIENCE_MS = 15000;
+const PATIENCE_MS = 30000;
 const NOT_SENT = { code: "no_connection", message: "Not sent: there is no connection to the server. Nothing was decided; send it when the connection is back." };
 
 export class Desk {
@@ -62,12 +62,12 @@ export class Desk {
     return ask(`requests/${encodeURIComponent(id)}`);
   }
 
-  /** {name: {description, parameters}} of the tools on offer; raises ServerError. */
+  /** Map from name to {description, parameters, type} of the tools on offer; raises ServerError. */
   async tools(id) {
     if (!this.#tools.has(id)) this.#tools.set(id, ask(`requests/${encodeURIComponent(id)}/tools`));
     try {
       const answer = await this.#tools.get(id);
-      return Object.fromEntries((answer.tools ?? answer).map((tool) => [tool.name, tool]));
+      return new Map((answer.tools ?? answer).map((tool) => [tool.name, tool]));
     } catch (error) {
       this.#tools.delete(id);
       throw error;

@@ -3,7 +3,7 @@
 import { button, byId, el, fill, say } from "./dom.js";
 import { sortWords } from "./desk.js";
 import { clock, count, doneName, kindName, left, many, now, seconds, span } from "./format.js";
-import { oneLine, visible } from "./text.js";
+import { oneLine, plain, visible } from "./text.js";
 
 const SHOWN = 200;
 
@@ -29,7 +29,7 @@ export class History {
       el(
         "li",
         {},
-        el("span", { class: "line" }, el("strong", {}, doneName(past.action)), past.by ? ` by ${past.by}` : "", el("span", { class: "hint" }, clock(past.at))),
+        el("span", { class: "line" }, el("strong", {}, doneName(past.action)), past.by ? [" by ", visible(oneLine(past.by, 60))] : "", el("span", { class: "hint" }, clock(past.at))),
         el("span", { class: "line dim" }, visible(oneLine([kindName(past.kind), past.client, past.model, past.reason].filter(Boolean).join(" · "), 140)), typeof past.wait_s === "number" ? el("span", {}, `waited ${span(past.wait_s)}`) : null),
         past.note || past.why ? el("span", { class: "glimpse" }, visible(oneLine(past.note || past.why, 300))) : null,
       ),
@@ -66,8 +66,8 @@ export class History {
   #approval(row) {
     const end = seconds(row.until);
     const words = sortWords(row.sort ?? []);
-    const revoke = button("Revoke", { kind: "quiet", "aria-label": `Revoke: ${words}`, on: { click: () => this.#revoke(row, item) } });
-    const item = el("li", {}, el("span", { class: "line" }, el("strong", {}, visible(words)), revoke), el("span", { class: "line dim" }, `by ${row.by}, ${left(end - now())} more, ${many(row.used ?? 0, "time")} used`), (row.verdicts ?? []).length ? el("span", { class: "line dim" }, `with ${row.verdicts.join(", ")}`) : null);
+    const revoke = button("Revoke", { kind: "quiet", "aria-label": `Revoke: ${plain(words)}`, on: { click: () => this.#revoke(row, item) } });
+    const item = el("li", {}, el("span", { class: "line" }, el("strong", {}, visible(words)), revoke), el("span", { class: "line dim" }, `by ${plain(row.by)}, ${left(end - now())} more, ${many(row.used ?? 0, "time")} used`), (row.verdicts ?? []).length ? el("span", { class: "line dim" }, `with ${plain(row.verdicts.join(", "))}`) : null);
     return item;
   }
 

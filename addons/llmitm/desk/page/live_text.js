@@ -10,11 +10,13 @@ export class LiveText {
   #timer = 0;
   #on = false;
 
-  /** send(text): false if it could not leave; told(words): for the person; sent: what had left before a reload. */
-  constructor({ field, send, told, sent }) {
+  /** send(text): false if it could not leave; told(words): for the person; left(): something has
+   *  left; sent: what had left before a reload. */
+  constructor({ field, send, told, left, sent }) {
     this.field = field;
     this.send = send;
     this.told = told;
+    this.left = left;
     this.sent = sent;
     this.words = el("div", { class: "words" });
     this.element = el("div", { class: "sent", role: "group", "aria-label": "Already sent", hidden: true }, el("span", { class: "badge" }, "sent"), this.words);
@@ -31,6 +33,14 @@ export class LiveText {
   stop() {
     this.#on = false;
     clearTimeout(this.#timer);
+  }
+
+  /** Nothing has arrived: everything is to be sent again, some day. */
+  takeBack() {
+    this.stop();
+    this.field.value = this.sent + this.field.value;
+    this.sent = "";
+    this.element.hidden = true;
   }
 
   typed() {
@@ -62,7 +72,7 @@ export class LiveText {
     const caret = Math.max(0, at - length);
     this.field.setSelectionRange(caret, caret);
     this.#draw();
-    this.field.dispatchEvent(new CustomEvent("left", { bubbles: true }));
+    this.left();
     return true;
   }
 

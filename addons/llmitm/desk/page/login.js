@@ -6,6 +6,10 @@ import { byId, say } from "./dom.js";
 const form = byId("login");
 const send = byId("sign-in");
 
+// Until now the form could only have been sent without this script, which takes no login.
+byId("fields").disabled = false;
+byId("password").focus();
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = { username: byId("username").value, password: byId("password").value };

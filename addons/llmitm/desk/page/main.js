@@ -105,6 +105,10 @@ setInterval(() => {
   if (store.link.name === "waiting") drawLink();
 }, 1000);
 
+window.addEventListener("beforeunload", (event) => {
+  if (panel.form?.unfinished) event.preventDefault();
+});
+
 function openHelp() {
   byId("letters").checked = lettersOn();
   byId("name").value = readSetting("name");

@@ -5,6 +5,7 @@ import { button, byId, el, fill, say } from "./dom.js";
 import { keepSetting, readSetting } from "./drafts.js";
 import { many } from "./format.js";
 import { spoken, spokenMany } from "./queue_list.js";
+import { oneLine, plain, visible } from "./text.js";
 
 const BATCH_MS = 700;
 const SHOWN_MS = 9000;
@@ -33,8 +34,9 @@ export class Notices {
 
   /** Said politely, and shown for a while. */
   tell(words) {
-    say(byId("polite"), words);
-    const note = el("p", { class: "toast" }, words);
+    const short = oneLine(words, 300);
+    say(byId("polite"), plain(short));
+    const note = el("p", { class: "toast" }, visible(short));
     byId("toasts").append(note);
     setTimeout(() => note.remove(), SHOWN_MS);
     while (byId("toasts").childElementCount > 3) byId("toasts").firstChild.remove();
@@ -44,7 +46,7 @@ export class Notices {
   alarm(words) {
     const place = byId("alarm");
     const close = button("Close", { kind: "quiet", on: { click: () => fill(place) } });
-    fill(place, el("p", {}, words), close);
+    fill(place, el("p", {}, visible(oneLine(words, 600))), close);
   }
 
   #title() {

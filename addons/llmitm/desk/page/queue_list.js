@@ -4,7 +4,7 @@
 import { byId, el, fill, say } from "./dom.js";
 import { draftsOf } from "./drafts.js";
 import { afterName, kindName, left, many, money, now, seconds, span } from "./format.js";
-import { oneLine, visible } from "./text.js";
+import { oneLine, plain, visible } from "./text.js";
 
 const URGENT_S = 30;
 
@@ -145,7 +145,7 @@ export function lastText(card) {
 function face(card, { over, sending, me }) {
   const drafts = draftsOf(card.request_id);
   const who = card.client || "unknown client";
-  const state = over ? `over: ${over.action}` : sending ? "sending" : card.state === "away" ? "client away" : card.writer ? (card.writer === me ? "you write" : `${card.writer} writes`) : "";
+  const state = over ? `over: ${over.action}` : sending ? "sending" : card.state === "away" ? "client away" : card.writer ? (card.writer === me ? "you write" : `${plain(card.writer)} writes`) : "";
   return [
     el("span", { class: "line" }, el("span", { class: "kind", data: { kind: card.kind } }, kindName(card.kind)), el("strong", {}, visible(oneLine(card.call?.name || who, 40))), el("span", { class: "age" })),
     el("span", { class: "line dim" }, visible(oneLine([card.call ? who : "", card.model].filter(Boolean).join(" · "), 60)), el("span", { class: "cost" }, money(card.cost_usd))),
@@ -157,7 +157,8 @@ function face(card, { over, sending, me }) {
 
 /** How a card is told to somebody who does not see the list. */
 export function spoken(card) {
-  return `${kindName(card.kind)} held: ${card.call?.name ? `${card.call.name}, ` : ""}${card.client || "unknown client"}, ${card.model}. ${oneLine(card.reason, 100)}`;
+  const words = [card.call?.name, card.client || "unknown client", card.model].filter(Boolean).map((word) => oneLine(word, 60));
+  return plain(`${kindName(card.kind)} held: ${words.join(", ")}. ${oneLine(card.reason, 100)}`);
 }
 
 export const spokenMany = (cards) => (cards.length === 1 ? spoken(cards[0]) : `${many(cards.length, "new card")} to review`);

@@ -45,6 +45,11 @@ export function visible(text) {
   return nodes;
 }
 
+/** The same where only a string can stand: options, names for assistive technology, notifications. */
+export function plain(text) {
+  return visible(String(text ?? "")).flat().map((node) => (typeof node === "string" ? node : `[${node.textContent}]`)).join("");
+}
+
 /** One line for lists: white space folded, cut. */
 export function oneLine(text, limit = 120) {
   const folded = String(text ?? "").slice(0, limit * 4).replace(/\s+/g, " ").trim();

@@ -7,7 +7,7 @@ is told by the queue, which looks at the digest when the decision comes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from llmitm.canon.values import Json
@@ -23,12 +23,13 @@ from llmitm.desk.messages import (
 )
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewError
+from llmitm.errors import DocumentError
 from llmitm.stages.contract import Decided
 
 type Check = Callable[[Card, str], Checked]
-"""What an edited document would come to. Called in a thread; raises ReviewError alone."""
+"""What an edited document would come to. Called in a thread; raises nothing."""
 type Edited = Callable[[Card, str], Decided]
-"""What a document that was checked decides. Called in a thread; raises ReviewError alone."""
+"""What a document that was checked decides. Called in a thread; raises DocumentError alone."""
 
 _MOST_MISTAKES = 10
 
@@ -67,18 +68,15 @@ class Wishes:
             raise ReviewError("stale", "something else is held now: look at it again")
         checked = self._check(card, said.document)
         if not checked.ok:
-            words = [
-                f"line {mistake.line}: {mistake.message}" if mistake.line else mistake.message
-                for mistake in checked.errors[:_MOST_MISTAKES]
-            ]
-            left = len(checked.errors) - len(words)
-            more = [f"and {left} more"] if left > 0 else []
-            raise ReviewError("invalid", "; ".join([*words, *more]) or "this cannot be sent")
+            raise _invalid([(mistake.line, mistake.message) for mistake in checked.errors])
         if checked.warnings and not said.anyway:
             warnings: list[Json] = [warning.model_dump() for warning in checked.warnings]
             say = "; ".join(warning.say for warning in checked.warnings)
             raise ReviewError("confirm", say, {"warnings": warnings})
-        return self._edited(card, said.document)
+        try:
+            return self._edited(card, said.document)
+        except DocumentError as error:
+            raise _invalid(error.mistakes) from None
 
     async def _read[A, R](self, function: Callable[[Card, A], R], card: Card, about: A) -> R:
         loop = asyncio.get_running_loop()
@@ -87,3 +85,10 @@ class Wishes:
     def close(self) -> None:
         """No more documents are read."""
         self._reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _invalid(mistakes: Sequence[tuple[int, str]]) -> ReviewError:
+    words = [f"line {line}: {say}" if line else say for line, say in mistakes[:_MOST_MISTAKES]]
+    left = len(mistakes) - len(words)
+    more = [f"and {left} more"] if left > 0 else []
+    return ReviewError("invalid", "; ".join([*words, *more]) or "this cannot be sent")

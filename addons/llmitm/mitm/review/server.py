@@ -14,9 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from mitmproxy import ctx, exceptions, http
+from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
-from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from pydantic_core import to_json
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -59,6 +58,9 @@ class ReviewServer:
     queue: what waits; check, edited: of a document that an operator has edited, see `carrying_out`;
     environ: where the settings of the own port come from; page: the folder of the page's files,
     None = as shipped; clock, now: seconds, that only go forward and since the epoch.
+
+    through: refuses what comes through the proxy; an addon of its own, because it must see a
+    request before any other part does, while the server is closed after the desk.
     """
 
     def __init__(
@@ -78,7 +80,7 @@ class ReviewServer:
         self._queue = queue
         self._wishes = Wishes(queue, check, edited)
         self._hub = Hub(queue.listen, queue.online, queue.drop_writer)
-        self._through = ThroughProxy(self._ports)
+        self.through = ThroughProxy(self._ports)
         self._schema = b""
         self._door: Door | None = None
         self._listen: tuple[str, int] | None = None
@@ -145,26 +147,6 @@ class ReviewServer:
         query = f"?token={token}" if token else ""
         return tuple(f"http://{_written(*address)}/llm/{query}" for address in self._bound)
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
-        """See `ThroughProxy`."""
-        self._through.http_connect(flow)
-
-    def request(self, flow: http.HTTPFlow) -> None:
-        """See `ThroughProxy`."""
-        self._through.request(flow)
-
-    def server_connect(self, data: ServerConnectionHookData) -> None:
-        """See `ThroughProxy`."""
-        self._through.server_connect(data)
-
-    def server_connected(self, data: ServerConnectionHookData) -> None:
-        """See `ThroughProxy`."""
-        self._through.server_connected(data)
-
-    def server_disconnected(self, data: ServerConnectionHookData) -> None:
-        """See `ThroughProxy`."""
-        self._through.server_disconnected(data)
-
     def _ports(self) -> Iterable[Address]:
         if self._running and isinstance(getattr(ctx.master, "app", None), Application):
             options = cast("Any", ctx.options)
@@ -180,7 +162,7 @@ class ReviewServer:
                 page=read_page(self._page),
                 most_bytes=most_bytes(self._environ),
                 account=operator_name(self._environ),
-                comes_from_proxy=self._through.comes_from_proxy,
+                comes_from_proxy=self.through.comes_from_proxy,
                 clock=self._clock,
                 now=self._now,
             )
