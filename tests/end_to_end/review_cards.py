@@ -192,6 +192,7 @@ def held_answer(card_id: str = "answer-1", **changes: Any) -> dict[str, Any]:
 
 WEATHER = {
     "name": "get_weather",
+    "kind": "function",
     "description": "The weather of a place, now.",
     "parameters": {
         "type": "object",

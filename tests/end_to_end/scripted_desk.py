@@ -52,6 +52,7 @@ class ScriptedDesk:
         self.tools: list[dict[str, Any]] = []
         self.operator = "ada"
         self.signed_in = True
+        self.down = False
         self.heard: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
         self.reply: dict[str, Reply] = {}
         self.sockets: set[_Socket] = set()
@@ -101,6 +102,8 @@ class ScriptedDesk:
         self.reply.clear()
         self.logins.clear()
         self.signed_in = True
+        self.down = False
+        self.down = False
         self.heard = queue.Queue()
 
     def stats(self) -> dict[str, Any]:
@@ -210,6 +213,9 @@ class _Rest(RequestHandler):
 
     def get(self, path: str) -> None:
         desk = self.desk
+        if desk.down:
+            self._send(503, {"error": {"code": "down", "message": "not now"}})
+            return
         if not desk.signed_in:
             self._send(401, {"error": {"code": "unauthorized", "message": "log in first"}})
             return
@@ -220,7 +226,7 @@ class _Rest(RequestHandler):
             case ["approvals"]:
                 self._send(200, {"approvals": desk.approvals})
             case ["requests", _, "tools"]:
-                self._send(200, {"tools": desk.tools})
+                self._send(200, desk.tools)
             case ["requests", card_id] if card_id in desk.cards:
                 told = {**desk.cards[card_id], **desk.whole.get(card_id, {})}
                 self._send(200, CardView.model_validate(told).model_dump())

@@ -12,6 +12,7 @@ from llmitm.mitm.decrypt import Decrypt
 from llmitm.mitm.intercept import Intercept
 from llmitm.mitm.layer_swap import LayerSwap
 from llmitm.mitm.model_lists import ModelLists
+from llmitm.mitm.no_provider import NoProvider
 from llmitm.mitm.recorder import Recorder
 from llmitm.mitm.review.commands import ReviewCommands
 from llmitm.mitm.review.desk import Desk
@@ -89,6 +90,7 @@ def addons(*, observe: bool = False) -> list[object]:
         recorder,
         Decrypt(rulebook),
         LayerSwap(streams),
+        NoProvider(rulebook),
         ModelLists(rulebook),
         Sockets(rulebook, streams, recorder),
         Intercept(rulebook, streams, recorder, desk),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from llmitm import __version__
 from llmitm.errors import LlmitmError
 from llmitm.mitm import bench, completion, demo, explain, masters, rules_command, run, translate
+from llmitm.mitm.review_terminal import command as review
 from llmitm.sim import command as sim
 
 _OK, _FAILED = 0, 1
@@ -33,6 +34,7 @@ def commands() -> tuple[Command, ...]:
         Command("dump", "the proxy without an interface (mitmdump's arguments)", masters.dump),
         Command("web", "the proxy with mitmweb's browser interface", masters.web),
         Command("console", "the proxy with mitmproxy's terminal interface", masters.console),
+        Command("review", "decide about what is held, in a terminal", review.main, review.parser),
         Command("sim", "a scripted provider on loopback", sim.serve, sim.parser),
         Command("demo", "the main job before your eyes, no key, no network", demo.main),
         Command("bench", "what the proxy costs, beside bare mitmdump", bench.main, bench.parser),

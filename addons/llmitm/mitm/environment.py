@@ -9,7 +9,7 @@ mitmproxy 12.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -51,6 +51,29 @@ REPLACING_IF_SET = (
     "HEX_CACERTS_PATH",
 )
 
+DUMMY_KEY = "sk-placeholder"
+"""A key that is none; the rules know it as a placeholder."""
+
+# Only what is a key of models and nothing else: HF_TOKEN also downloads files, and a wrong one is
+# refused where none would do.
+DUMMY_ENDINGS = ("_API_KEY", "AWS_BEARER_TOKEN_BEDROCK")
+
+DUMMY_ALSO = (
+    ("CODEX_API_KEY", "OPENAI_API_KEY"),
+    ("AWS_BEARER_TOKEN_BEDROCK",),
+)
+
+# Beside these a key would be taken instead of the login that the user has.
+OTHER_LOGINS = {
+    "ANTHROPIC_API_KEY": ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
+    "AWS_BEARER_TOKEN_BEDROCK": (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_PROFILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    ),
+}
+
 
 def child_environment(
     environ: Mapping[str, str], proxy_url: str, ca_file: str, bundle_file: str
@@ -71,6 +94,21 @@ def child_environment(
     # Deno's own list misses a company's CA; the user's choice of stores holds.
     child.setdefault("DENO_TLS_CA_STORE", "mozilla,system")
     return child
+
+
+def with_dummy_keys(environ: Mapping[str, str], variables: Iterable[Sequence[str]]) -> list[str]:
+    """Names of variables to set to `DUMMY_KEY`, so that programs start without a key.
+
+    variables: of each provider, those that may hold its key. Nothing is set for a provider that has
+    one, nor for one whose programs would find a login otherwise (`OTHER_LOGINS`).
+    """
+    names: dict[str, None] = {}
+    for some in (*variables, *DUMMY_ALSO):
+        others = [each for name in some for each in OTHER_LOGINS.get(name, ())]
+        numbered = [f"{name}_1" for name in some]
+        if not any(environ.get(name, "").strip() for name in (*some, *others, *numbered)):
+            names.update(dict.fromkeys(name for name in some if name.endswith(DUMMY_ENDINGS)))
+    return list(names)
 
 
 def direct_hosts(environ: Mapping[str, str]) -> list[str]:

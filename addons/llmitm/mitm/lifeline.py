@@ -15,6 +15,8 @@ from typing import Any, TypedDict, cast
 
 from mitmproxy import ctx
 
+from llmitm.mitm.review.server import ReviewServer
+
 VARIABLE = "LLMITM_LIFELINE"
 
 # How long a shutdown may take once the starter is gone, before the process is ended.
@@ -22,11 +24,13 @@ _GRACE_S = 5.0
 
 
 class Ready(TypedDict):
-    """What the proxy says when it listens. host: where to connect; ca_file: PEM of its CA."""
+    """What the proxy says when it listens. host: where to connect; ca_file: PEM of its CA;
+    review: address of the operator's page on its own port, empty = there is none."""
 
     host: str
     port: int
     ca_file: str
+    review: str
 
 
 class Lifeline:
@@ -51,6 +55,7 @@ class Lifeline:
             host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host),  # noqa: S104
             port=port,
             ca_file=str(confdir / "mitmproxy-ca-cert.pem"),
+            review=_review_page(),
         )
         with os.fdopen(self._ready, "w", encoding="utf-8") as out:
             out.write(json.dumps(message) + "\n")
@@ -61,6 +66,13 @@ class Lifeline:
         loop.remove_reader(self._life)
         loop.call_later(_GRACE_S, os._exit, 1)
         ctx.master.shutdown()
+
+
+def _review_page() -> str:
+    """Where the operator's page is, with the token that it wants."""
+    ours: Any = ctx.master.addons.get("llmitm")
+    servers = [part for part in getattr(ours, "parts", ()) if isinstance(part, ReviewServer)]
+    return next((url for server in servers for url in server.urls()), "")
 
 
 def lifelines(environ: MutableMapping[str, str]) -> list[object]:

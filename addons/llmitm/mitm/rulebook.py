@@ -35,6 +35,7 @@ from llmitm.record.memory import DiskMemory
 from llmitm.ruleset.clients import ClientRow, ClientsFile
 from llmitm.ruleset.eligible import eligible
 from llmitm.ruleset.loading import load
+from llmitm.ruleset.played import played
 from llmitm.ruleset.routes import DuplicatesRow, FailoverRow, LimitsRow
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.announce import Announce
@@ -109,6 +110,12 @@ class Rulebook:
             self._observe,
             "Only watch and record: no routing, no edits, everything verbatim.",
         )
+        loader.add_option(
+            "llm_human",
+            bool,
+            False,
+            "No provider at all: every request waits for an operator, who plays the model.",
+        )
         # Everything a session leaves behind may hold keys and prompts.
         os.umask(0o077)
         if not ctx.options.listen_host:
@@ -134,13 +141,15 @@ class Rulebook:
                 "llmitm: stream_large_bodies sends request bodies on before any policy has seen "
                 "them; unset it (--set stream_large_bodies=)"
             )
-        if self._house is None or updated & {"llm_rules", "llm_observe"}:
+        if self._house is None or updated & {"llm_rules", "llm_observe", "llm_human"}:
             try:
                 ruleset = load(ctx.options.llm_rules, self._environ)
                 for error in bad_filters(ruleset):
                     raise error
             except RuleError as error:
                 raise exceptions.OptionsError(f"llmitm: {error}") from error
+            if ctx.options.llm_human:
+                ruleset = played(ruleset)
             if self._kept is None:
                 hand = self._by_hand
                 self._kept = Kept(self._memory(), hand, hand.by_filter if hand else no_flow)

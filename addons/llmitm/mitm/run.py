@@ -23,6 +23,7 @@ from llmitm.errors import RuleError
 from llmitm.mitm.environment import child_environment, earlier_proxy
 from llmitm.mitm.headless import Headless
 from llmitm.mitm.home import state_folder, write_private
+from llmitm.mitm.human import Human, hint
 from llmitm.mitm.run_report import report
 from llmitm.mitm.trust import build_trust
 from llmitm.record.summary import SummaryRow
@@ -59,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
         help="an option of llmitm or mitmproxy, as for `llmitm dump`; may be repeated",
     )
     made.add_argument("--rules", metavar="DIR", help="rules laid over the shipped ones (llm_rules)")
+    made.add_argument(
+        "--human",
+        action="store_true",
+        help="no provider, no key, no network: an operator answers every request (llmitm review)",
+    )
     made.add_argument("--quiet", action="store_true", help="no summary at the end")
     made.add_argument("--json-summary", type=Path, metavar="FILE", help="write the summary there")
     made.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
@@ -78,22 +84,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.rules:
         settings.append(f"llm_rules={Path(given.rules).absolute()}")
     try:
+        human = Human(settings, os.environ) if given.human else None
         runs = state_folder(os.environ, "runs")
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=runs))
     except (RuleError, OSError) as error:
         return _said(str(error), FAILED)
     try:
-        return _run(command, settings, folder, quiet=given.quiet, to=given.json_summary)
+        return _run(command, settings, folder, human, quiet=given.quiet, to=given.json_summary)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(
-    command: list[str], settings: Sequence[str], folder: Path, *, quiet: bool, to: Path | None
+    command: list[str],
+    settings: Sequence[str],
+    folder: Path,
+    human: Human | None,
+    *,
+    quiet: bool,
+    to: Path | None,
 ) -> int:
-    proxy = Headless(settings, folder)
+    proxy = Headless([*settings, *human.settings] if human is not None else settings, folder)
     try:
         ready = proxy.start()
+        if human is not None and not ready["review"]:
+            raise ChildProcessError("the proxy opened no review port: see llm_review_listen")
         trust = build_trust(os.environ, Path(ready["ca_file"]), state_folder(os.environ, "trust"))
     except (ChildProcessError, RuleError) as error:
         proxy.stop()
@@ -104,9 +119,13 @@ def _run(
     host = f"[{ready['host']}]" if ":" in ready["host"] else ready["host"]
     url = f"http://{host}:{ready['port']}"
     before = earlier_proxy(os.environ)
-    if before and not quiet and not any(one.startswith("mode=") for one in settings):
+    if human is not None:
+        _say(hint(ready["review"]))
+    elif before and not quiet and not any(one.startswith("mode=") for one in settings):
         _say(f"connects directly, not through {_without_login(before)} (--set mode=upstream:URL)")
     environ = child_environment(os.environ, url, str(trust.ca_file), str(trust.bundle_file))
+    if human is not None:
+        environ |= human.variables
     code = run_command(command, environ)
     died = proxy.died()
     proxy.stop()

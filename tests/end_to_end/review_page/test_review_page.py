@@ -74,6 +74,28 @@ def test_a_broken_connection_is_visible_and_comes_back(desk: ScriptedDesk, open_
     page.until("document.querySelector('#link').dataset.state === 'open'")
 
 
+def test_without_a_connection_nothing_is_sent_and_nothing_is_lost(
+    desk: ScriptedDesk, open_page: Open
+) -> None:
+    decides(desk, "complete_response", "answer")
+    page = open_page(card("one"))
+    armed(page)
+    page.press("w")
+    page.type("My answer")
+    desk.down = True
+    desk.hang_up()
+    page.until("document.querySelector('#offline').checkVisibility()")
+    page.press("Enter", ctrl=True)
+    page.until("document.querySelector('#card-problem').textContent.includes('Not sent')")
+    assert page.js("document.querySelector('#answer-text').value") == "My answer"
+    desk.down = False
+    page.until("document.querySelector('#link').dataset.state === 'open'")
+    assert desk.said("complete_response") == []
+    page.press("Enter", ctrl=True)
+    assert desk.wait_for("complete_response")["content"] == "My answer"
+    page.trouble[:] = [each for each in page.trouble if "503" not in each]
+
+
 def test_what_others_decide_is_seen_and_a_draft_survives_it(
     desk: ScriptedDesk, open_page: Open
 ) -> None:
@@ -188,6 +210,8 @@ def test_what_is_typed_is_no_key_and_letters_can_be_switched_off(
     page.js("document.querySelector('#cards [aria-selected=true]').focus()")
     page.press("ArrowDown")
     page.until(f"{CHOSEN} === 'two'")
+    page.press("Enter")
+    page.until("document.activeElement.id === 'card-title'")
     assert desk.said("approve_request") == []
 
 
@@ -241,7 +265,12 @@ def test_hostile_texts_stay_texts(desk: ScriptedDesk, open_page: Open) -> None:
         }
     )
     desk.tools.append(
-        {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+        {
+            "name": HOSTILE,
+            "kind": "function",
+            "description": HOSTILE,
+            "parameters": {"properties": {HOSTILE: {}}},
+        }
     )
     checker(desk, None)
     page = open_page(evil, held_call("two"), held_answer("three"))

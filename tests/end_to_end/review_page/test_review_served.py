@@ -4,31 +4,77 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import Browser, Page
+from mitmproxy import options
+from mitmproxy.tools.web.master import WebMaster
 from reviewing import armed, choose, text_of
 
 from llmitm.canon.parts import Text, ToolCall
+from llmitm.mitm.review.server import ReviewServer
 from llmitm.stages.contract import Answer, Denied, Forward
-from review_cases import Exchange, call_card, card, response_card
-from review_served import PASSWORD, Served, served
+from review_cases import Desk, Exchange, call_card, card, response_card
+from review_served import PASSWORD, Started, check, edited, served
 
 pytestmark = pytest.mark.end_to_end
 
 PATIENCE_S = 20.0
 
 
+type Within = Callable[[Path], AbstractAsyncContextManager[Any]]
+
+
+@dataclass
+class Web:
+    """root: of mitmweb; its password is `PASSWORD`."""
+
+    desk: Desk
+    root: str
+
+
+@asynccontextmanager
+async def mitmweb(folder: Path) -> AsyncIterator[Web]:
+    """The real mitmweb with the page in it."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    desk = Desk()
+    server = ReviewServer(desk.queue, check, edited, environ={"LLMITM_HOME": str(folder)})
+    known = options.Options(listen_host="127.0.0.1", listen_port=0, confdir=str(folder))
+    master = WebMaster(known, with_termlog=False)
+    started = Started()
+    master.addons.add(server, started)
+    master.options.update(
+        web_port=port,
+        web_open_browser=False,
+        web_password=PASSWORD,
+        connection_strategy="lazy",
+    )
+    running = asyncio.ensure_future(master.run())
+    try:
+        await started.event.wait()
+        yield Web(desk, f"http://127.0.0.1:{port}")
+    finally:
+        master.shutdown()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
 class Running:
     """The server in a thread of its own; `do` calls something there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, within: Within = served) -> None:
         self._folder = folder
-        self._ready: queue.Queue[Served] = queue.Queue()
+        self._within = within
+        self._ready: queue.Queue[Any] = queue.Queue()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
         self.one = self._ready.get(timeout=PATIENCE_S)
@@ -36,7 +82,7 @@ class Running:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        async with served(self._folder) as one:
+        async with self._within(self._folder) as one:
             self._ready.put(one)
             await self._over.wait()
 
@@ -74,7 +120,7 @@ def page(browser: Browser, running: Running) -> Iterator[Page]:
     opened.until("document.querySelector('#link')?.dataset.state === 'open'")
     assert opened.js("document.cookie").find("llmitm") == -1
     yield opened
-    trouble = [each for each in opened.trouble if "401" not in each and "/tools" not in each]
+    trouble = [each for each in opened.trouble if "401" not in each]
     opened.close()
     assert trouble == []
 
@@ -150,12 +196,19 @@ def test_a_live_answer_with_a_call(running: Running, page: Page) -> None:
     page.click(".call-editor .row .button")
     page.until("document.querySelector('.call-editor .primary')")
     page.click(".call-editor .primary")
+    page.until("document.querySelector('.call-editor select').options.length === 2")
+    page.js("document.querySelector('.call-editor select').value = 'patch'")
+    page.click(".call-editor .row .button")
+    page.until("document.querySelector('.call-editor label').textContent.includes('free text')")
+    page.type("+ a line")
     page.press("Enter", ctrl=True)
     gone(page)
-    text, call = held.text.choices[0].parts
+    text, call, patch = held.text.choices[0].parts
     assert text == Text(text="One moment, please")
     assert isinstance(call, ToolCall)
     assert (call.name, call.arguments) == ("weather", "{}")
+    assert isinstance(patch, ToolCall)
+    assert (patch.kind, patch.name, patch.arguments) == ("custom", "patch", "+ a line")
     assert held.reason == "tool_calls"
 
 
@@ -191,3 +244,34 @@ def test_two_operators_and_a_standing_approval(
     running.do(lambda: running.one.desk.queue.decide("c3", "approve", Forward(), "ben"))
     page.until("document.querySelector('.over')?.textContent.includes('Approved by ben')")
     assert len(other.decisions) == 1
+
+
+def test_inside_mitmweb(tmp_path: Path, browser: Browser, artefacts: Path) -> None:
+    running = Running(tmp_path, mitmweb)
+    page = browser.page()
+    try:
+        held = running.offer(card("c1"))
+        page.view(1440, 900)
+        page.goto(f"{running.one.root}/llm/", "document.querySelector('input[type=password]')")
+        page.js("document.querySelector('input[type=password]').focus()")
+        page.type(PASSWORD)
+        page.press("Enter")
+        page.until("document.querySelectorAll('#cards li').length === 1")
+        armed(page)
+        page.press("A")
+        page.until("document.querySelector('#standing').open")
+        page.press("Enter")
+        gone(page)
+        assert held.decisions == [Forward()]
+        page.press("h")
+        page.until("document.querySelector('#approvals button')")
+        page.click("#approvals button")
+        page.until("document.querySelector('#approvals').textContent.includes('None')")
+        page.press("Escape")
+        page.press("?")
+        assert not page.js("document.querySelector('#sign-out').checkVisibility()")
+        page.shot(artefacts / "review-in-mitmweb.png")
+        assert [each for each in page.trouble if "403" not in each] == []
+    finally:
+        page.close()
+        running.stop()

@@ -26,6 +26,8 @@ export class CallEditor {
     this.ready = schemas()
       .then((known) => {
         this.known = known;
+        // What a provider runs by itself cannot be called by an answer.
+        for (const option of [...this.choice.options]) if (known.get(option.value)?.kind === "server") option.remove();
         for (const call of this.calls) call.hints();
       })
       .catch(() => {});
@@ -79,8 +81,9 @@ class OneCall {
     this.told = el("p", { class: "form-error", role: "alert", id: `arguments-${serial}-told` });
     this.hint = el("div", { class: "schema", id: `arguments-${serial}-schema` });
     this.area.setAttribute("aria-describedby", `${this.told.id} ${this.hint.id}`);
+    this.label = el("label", { htmlFor: this.area.id }, "Arguments, a JSON object");
     this.buttons = el("div", { class: "buttons" });
-    this.element = el("div", { class: "tool call", role: "group", "aria-label": `Call of ${plain(name)}` }, el("h4", {}, "Calls ", el("code", {}, visible(name))), el("label", { htmlFor: this.area.id }, "Arguments, a JSON object"), this.area, this.told, this.hint, this.buttons);
+    this.element = el("div", { class: "tool call", role: "group", "aria-label": `Call of ${plain(name)}` }, el("h4", {}, "Calls ", el("code", {}, visible(name))), this.label, this.area, this.told, this.hint, this.buttons);
     this.live();
   }
 
@@ -100,8 +103,17 @@ class OneCall {
     return known?.parameters ?? known?.schema ?? known?.input_schema ?? null;
   }
 
+  /** A custom tool takes free text, no JSON. */
+  get #free() {
+    return this.editor.known.get(this.name)?.kind === "custom";
+  }
+
   hints() {
     const schema = this.schema;
+    if (this.#free) {
+      this.label.textContent = "Arguments, free text";
+      if (this.begun && this.area.value === "{}") this.area.value = "";
+    }
     if (schema && this.begun && this.area.value === "{}") this.area.value = JSON.stringify(skeleton(schema), null, 2);
     this.area.rows = Math.min(14, Math.max(4, this.area.value.split("\n").length + 1));
     const rows = properties(schema).map(({ name, type, required, words }) => el("li", {}, el("code", {}, visible(name)), ` ${plain(type)}${required ? ", required" : ""}`, words ? el("span", { class: "hint" }, " ", visible(words)) : null));
@@ -117,17 +129,14 @@ class OneCall {
   }
 
   judge() {
-    // A custom tool takes free text.
-    const free = this.editor.known.get(this.name)?.type === "custom";
-    const found = free ? [] : mistakes(this.area.value, this.schema);
+    const found = this.#free ? [] : mistakes(this.area.value, this.schema);
     say(this.told, found.join("\n"));
     this.area.setAttribute("aria-invalid", String(found.length > 0));
     return found;
   }
 
   value() {
-    const type = this.editor.known.get(this.name)?.type === "custom" ? "custom" : "function";
-    return { id: this.id, type, function: { name: this.name, arguments: this.area.value } };
+    return { id: this.id, type: this.#free ? "custom" : "function", function: { name: this.name, arguments: this.area.value } };
   }
 
   focus() {

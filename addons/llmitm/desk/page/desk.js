@@ -62,7 +62,7 @@ export class Desk {
     return ask(`requests/${encodeURIComponent(id)}`);
   }
 
-  /** Map from name to {description, parameters, type} of the tools on offer; raises ServerError. */
+  /** Map from name to {description, parameters, kind} of the tools on offer; raises ServerError. */
   async tools(id) {
     if (!this.#tools.has(id)) this.#tools.set(id, ask(`requests/${encodeURIComponent(id)}/tools`));
     try {

@@ -45,7 +45,7 @@ export class History {
       ["waiting", count(stats.waiting)],
       ["decided", count(total)],
       ["average wait", typeof stats.average_wait_s === "number" ? span(stats.average_wait_s) : "none yet"],
-      ["operators", count(stats.operators)],
+      [stats.operators === 1 ? "operator" : "operators", count(stats.operators)],
     ];
     fill(byId("figures"), figures.filter(([, value]) => value).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
     const all = [...decided.map(([action, times]) => [doneName(action), count(times)]), ["cancelled", count(stats.cancelled)], ["ended by the time limit", count(stats.timeouts)], ["let through, too many waited", count(stats.full)], ["longest wait", typeof stats.longest_wait_s === "number" ? span(stats.longest_wait_s) : ""]];

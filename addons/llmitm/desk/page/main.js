@@ -30,7 +30,7 @@ function choose(id, { open = false, focus = "" } = {}) {
   if (open) document.body.dataset.view = "card";
   queue.draw();
   if (focus === "list") queue.focusChosen();
-  else if (open && narrow()) byId("card-title")?.focus({ preventScroll: true });
+  else if (focus === "card" || (open && narrow())) byId("card-title")?.focus({ preventScroll: true });
 }
 
 function step(by, event) {
@@ -127,7 +127,7 @@ byId("sign-out").addEventListener("click", async () => {
   }
 });
 byId("name").addEventListener("change", (event) => {
-  keepSetting("name", event.target.value.trim().slice(0, 60));
+  keepSetting("name", event.target.value.trim().slice(0, 40));
   line.again();
 });
 byId("letters").addEventListener("change", (event) => keepSetting("letters", event.target.checked ? "on" : "off"));

@@ -7,6 +7,7 @@ import { afterName, kindName, left, many, money, now, seconds, span } from "./fo
 import { oneLine, plain, visible } from "./text.js";
 
 const URGENT_S = 30;
+const BURST_MS = 20;
 
 export class QueueList {
   #items = new Map();
@@ -19,6 +20,13 @@ export class QueueList {
     this.list.addEventListener("click", (event) => {
       const item = event.target.closest("[data-id]");
       if (item) chosen(item.dataset.id, { open: true });
+    });
+    this.list.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      const item = event.target.closest("[data-id]");
+      if (!item || event.ctrlKey || event.metaKey) return;
+      event.preventDefault();
+      chosen(item.dataset.id, { open: true, focus: "card" });
     });
     const field = byId("filter");
     field.addEventListener("input", () => {
@@ -34,10 +42,10 @@ export class QueueList {
   #later() {
     if (this.#pending) return;
     this.#pending = true;
-    queueMicrotask(() => {
+    setTimeout(() => {
       this.#pending = false;
       this.draw();
-    });
+    }, BURST_MS);
   }
 
   /** Cards as listed: those that wait, then those that are over and kept for a draft. */
@@ -78,6 +86,7 @@ export class QueueList {
     say(byId("waiting-count"), String(total));
     const shown = this.#filter ? `${listed.length} of ${total} shown` : "";
     say(byId("filter-state"), shown);
+    say(byId("no-card"), total ? "Choose a held exchange to see it here." : "Nothing to decide now.");
     byId("nothing").hidden = listed.length > 0;
     say(byId("nothing"), total ? "Nothing matches the filter." : "Nothing waits. New cards appear here by themselves.");
     this.tick();

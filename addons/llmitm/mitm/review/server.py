@@ -42,6 +42,7 @@ from llmitm.mitm.review.settings import (
     review_settings,
 )
 from llmitm.mitm.review.through_proxy import Address, ThroughProxy
+from llmitm.mitm.review_file import ReviewFile
 
 log = logging.getLogger("llmitm")
 
@@ -86,6 +87,7 @@ class ReviewServer:
         self._settings: ReviewSettings | None = None
         self._own: OwnDoor | None = None
         self._server: HTTPServer | None = None
+        self._file: ReviewFile | None = None
         self._bound: tuple[Address, ...] = ()
         self._running = False
         self._closing: asyncio.Task[None] | None = None
@@ -201,6 +203,11 @@ class ReviewServer:
         )
         server.add_sockets(sockets)
         self._server = server
+        self._file = ReviewFile(folder, _here(*self._bound[0]), own.logins.machine_token)
+        try:
+            self._file.leave()
+        except OSError as error:
+            log.warning("llmitm: `llmitm review` will want a login: %s", error.strerror)
         self._say_where()
 
     def _say_where(self) -> None:
@@ -214,6 +221,9 @@ class ReviewServer:
 
     def _close_own(self) -> None:
         self._hub.close(own_port=True)
+        if self._file is not None:
+            self._file.take_away()
+            self._file = None
         if self._own is not None:
             self._own.logins.close()
         if self._server is not None:
@@ -222,6 +232,12 @@ class ReviewServer:
             loop = asyncio.get_running_loop()
             self._closing = loop.create_task(server.close_all_connections())
         self._own, self._bound = None, ()
+
+
+def _here(host: str, port: int) -> str:
+    """The address for a program on this machine."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://{_written(reached, port)}"
 
 
 def _complain(line: str, error: Exception) -> None:

@@ -1,0 +1,1 @@
+"""`llmitm review`: the queue of held exchanges in a terminal and for scripts."""
