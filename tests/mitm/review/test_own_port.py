@@ -13,6 +13,7 @@ from tornado.httpclient import HTTPClientError
 
 from llmitm import __version__
 from llmitm.mitm.review.server import ReviewServer
+from llmitm.mitm.review_file import left
 from review_cases import Desk, card
 from review_served import (
     HASH,
@@ -406,6 +407,7 @@ def test_without_a_password_there_is_an_address_that_is_good_once(tmp_path: Path
         ("127.0.0.1:0", {"MAX_REQUEST_SIZE": "1e9"}, "MAX_REQUEST_SIZE"),
         ("127.0.0.1:0", {"CORS_ORIGINS": "*"}, "CORS_ORIGINS"),
         ("127.0.0.1:0", {"OPERATOR_USERNAME": "a|b"}, "OPERATOR_USERNAME"),
+        ("127.0.0.1:0", {"LLMITM_REVIEW_FILE": "nope"}, "neither yes nor no"),
     ],
 )
 def test_what_must_not_be_served_is_not(
@@ -418,6 +420,33 @@ def test_what_must_not_be_served_is_not(
             context.configure(server, llm_review_listen=listen)
         assert say in str(error.value)
         assert "hunter2" not in str(error.value)
+
+
+def test_a_program_of_the_same_user_finds_a_token_while_the_port_is_open(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+
+    async def story() -> None:
+        async with served(tmp_path) as one:
+            told = left(home)
+            assert told is not None
+            url, token = told
+            assert url == one.root
+            assert (home / "review.json").stat().st_mode & 0o777 == 0o600
+            assert not any(token in line for line in one.heard.lines)
+            line = await one.socket(token)
+            assert (await said(line))["data"]["operator"] == "admin"
+            assert (await one.ask("GET", f"/llm/api/v1/stats?token={token}")).code == 401
+            one.later(10 * 365 * 24 * 3600)
+            assert (await one.ask("GET", "/api/v1/auth/me", token=token)).code == 200
+            await one.ask("POST", "/api/v1/auth/logout", token=token)
+            assert await closed(line) == 1008
+            assert (await one.ask("GET", "/api/v1/auth/me", token=token)).code == 401
+        assert left(home) is None
+        environ = {"OPERATOR_PASSWORD_HASH": HASH, "LLMITM_REVIEW_FILE": "no"}
+        async with served(tmp_path, environ):
+            assert left(home) is None
+
+    run(story())
 
 
 def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:

@@ -31,12 +31,14 @@ _LONGEST_TOKEN = 2048
 _LONGEST_PASSWORD = 1024
 _MOST_REVOKED = 10_000
 _MOST_CHECKING = 8
+_MACHINE = "machine"
+"""Id of the token for programs of the same user; all others are hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
     """Somebody who is signed in. name: as decisions name them; token_id: empty = no token of ours
-    (mitmweb); until_s: seconds since the epoch, 0 = as long as mitmweb lets them."""
+    (mitmweb); until_s: seconds since the epoch, 0 = as long as the server is there."""
 
     name: str
     token_id: str = ""
@@ -142,7 +144,7 @@ class Logins:
         if not token or len(token) > _LONGEST_TOKEN:
             return None
         if self.same(token, self._machine):
-            return Operator(self._settings.username)
+            return Operator(self._settings.username, _MACHINE)
         try:
             signed = base64.b64decode(
                 token + "=" * (-len(token) % 4), altchars=b"-_", validate=True
@@ -163,7 +165,9 @@ class Logins:
 
     def sign_out(self, operator: Operator) -> None:
         """The operator's token is worth nothing from now on, after a restart too."""
-        if operator.token_id:
+        if operator.token_id == _MACHINE:
+            self._machine = secrets.token_urlsafe(32)
+        elif operator.token_id:
             self._gone.add(operator.token_id, operator.until_s)
 
     def close(self) -> None:

@@ -203,12 +203,16 @@ class ReviewServer:
         )
         server.add_sockets(sockets)
         self._server = server
-        self._file = ReviewFile(folder, _here(*self._bound[0]), own.logins.machine_token)
+        if settings.review_file:
+            self._leave(ReviewFile(folder, _here(*self._bound[0]), own.logins.machine_token))
+        self._say_where()
+
+    def _leave(self, file: ReviewFile) -> None:
+        self._file = file
         try:
-            self._file.leave()
+            file.leave()
         except OSError as error:
             log.warning("llmitm: `llmitm review` will want a login: %s", error.strerror)
-        self._say_where()
 
     def _say_where(self) -> None:
         for url in self.urls():

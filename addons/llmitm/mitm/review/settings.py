@@ -29,7 +29,9 @@ class ReviewSettings(BaseModel):
     """The operator's own port. username: the one account; password_hash: argon2, empty = none, a
     token made at start is used instead; token_minutes: how long a login lasts; cors_origins:
     other sites whose scripts may use the API with a token of theirs; requests_per_minute and
-    logins_per_minute: of one address; most_bytes: of one request or WebSocket message.
+    logins_per_minute: of one address; most_bytes: of one request or WebSocket message;
+    review_file: programs of the same user find a token in the state folder. Without it an agent
+    that runs as that user cannot take it from there to decide about its own requests.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -42,6 +44,7 @@ class ReviewSettings(BaseModel):
     requests_per_minute: int = 60
     logins_per_minute: int = 10
     most_bytes: int = 10 * 1024 * 1024
+    review_file: bool = True
 
 
 def review_settings(environ: Mapping[str, str]) -> ReviewSettings:
@@ -56,6 +59,7 @@ def review_settings(environ: Mapping[str, str]) -> ReviewSettings:
         cors_origins=_origins(environ),
         requests_per_minute=whole_number(environ, "RATE_LIMIT_PER_MINUTE", 60, 1, 1_000_000),
         most_bytes=most_bytes(environ),
+        review_file=_switch(environ, "LLMITM_REVIEW_FILE"),
     )
 
 
@@ -115,6 +119,13 @@ def _kept_key(file: Path) -> str:
     except OSError as error:
         raise RuleError(str(file), 0, "", f"cannot be written: {error.strerror}") from None
     return key
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    word = environ.get(name, "").strip().lower()
+    if word not in ("", "yes", "no"):
+        raise RuleError(name, 0, "", f"{word[:40]!r} is neither yes nor no")
+    return word != "no"
 
 
 def _origins(environ: Mapping[str, str]) -> frozenset[str]:
