@@ -17,8 +17,8 @@ from mitmproxy.tools.dump import DumpMaster
 from llmitm.exchange.instances import Instance
 from llmitm.mitm.addons import Llmitm
 from llmitm.mitm.chat_commands import ChatCommands
-from llmitm.mitm.intercept import CONVERSATION
 from llmitm.mitm.rulebook import MEMORY_FILE, Rulebook
+from llmitm.mitm.running import CONVERSATION
 from llmitm.record.memory import DiskMemory
 from llmitm.stages.commands.parameters import parameter_names
 from llmitm.stages.conversation import Conversation, NamedRoute

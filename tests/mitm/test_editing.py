@@ -11,8 +11,8 @@ from mitmproxy.contentviews import Metadata
 from mitmproxy.exceptions import CommandError
 from mitmproxy.test import taddons, tflow
 
-from llmitm.mitm.intercept import ORIGINAL, PROTOCOLS
 from llmitm.mitm.review.editing import Editing, NotApplied, is_document
+from llmitm.mitm.running import ORIGINAL, PROTOCOLS
 from llmitm.mitm.view import LLMContentview
 from llmitm.ruleset import loading
 

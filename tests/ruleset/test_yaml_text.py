@@ -16,7 +16,8 @@ from llmitm.ruleset.yaml_text import Block, writable, yaml_text
 ODD = st.text(
     st.sampled_from(
         list(
-            " \t\n\r\x00\x1b\x7f\x85\xa0\u2028\u2029\ufeff\ud83d\ude00\U0001f600é:#-|>\"'\\&*!%@`,[]{}?=~x1."
+            " \t\n\r\x00\x1b\x7f\x85\xa0\u2028\u2029\ufeff\ud83d\ude00\U0001f600é"
+            ":#-|>\"'\\&*!%@`,[]{}?=~x1."
         )
     )
     | st.characters(codec=None),

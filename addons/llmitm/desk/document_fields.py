@@ -140,7 +140,10 @@ class Fields:
         if node is None:
             return None
         value = plain(node)
-        if isinstance(value, str) and isinstance(json_written(was), Block):
+        shown = json_written(was)
+        if isinstance(value, str) and isinstance(shown, Block):
+            if value == shown.text:
+                return was
             try:
                 value = json.loads(value, parse_constant=_refused)
             except (ValueError, RecursionError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llmitm.canon.response import Choice, Response
 from llmitm.desk.cards import Card
 from llmitm.desk.documents import (
@@ -12,6 +14,10 @@ from llmitm.desk.documents import (
     request_document,
     response_document,
 )
+from llmitm.desk.edit_effects import edit_effects
+from llmitm.desk.messages import Checked, EditWarning, Mistake
+from llmitm.errors import DocumentError
+from llmitm.ruleset.models import PriceRow
 from llmitm.stages.contract import Answer, Decided, Forward
 
 
@@ -32,3 +38,23 @@ def edited(card: Card, document: str) -> Decided:
     if card.response is not None:
         return Answer(response=read_response(document, card.response), why="edited")
     return Forward(request=read_request(document, card.request), why="edited")
+
+
+def check(card: Card, document: str, price: Callable[[str], PriceRow | None]) -> Checked:
+    """What the document would come to: its mistakes, or what sending it costs.
+
+    price: of a model, None = not known. Raises nothing.
+    """
+    try:
+        decided = edited(card, document)
+    except DocumentError as error:
+        mistakes = tuple(Mistake(line=line, message=say) for line, say in error.mistakes)
+        return Checked(request_id=card.id, ok=False, errors=mistakes)
+    warnings: tuple[EditWarning, ...] = ()
+    if isinstance(decided, Forward) and decided.request is not None:
+        request = decided.request
+        warnings = tuple(
+            EditWarning(say=effect.say, cost_usd=effect.cost_usd)
+            for effect in edit_effects(card.request, request, price(request.model))
+        )
+    return Checked(request_id=card.id, ok=True, warnings=warnings)

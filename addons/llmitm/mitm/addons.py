@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any
 
+from llmitm.desk.edits import edited
 from llmitm.mitm.chat_commands import ChatCommands
 from llmitm.mitm.decrypt import Decrypt
 from llmitm.mitm.intercept import Intercept
@@ -15,6 +16,7 @@ from llmitm.mitm.no_provider import NoProvider
 from llmitm.mitm.recorder import Recorder
 from llmitm.mitm.review.commands import ReviewCommands
 from llmitm.mitm.review.desk import Desk
+from llmitm.mitm.review.server import ReviewServer
 from llmitm.mitm.review.wishes import ByHand
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.sockets import Sockets
@@ -81,7 +83,9 @@ def addons(*, observe: bool = False) -> list[object]:
     rulebook = Rulebook(observe=observe, by_hand=by_hand)
     recorder = Recorder()
     desk = Desk(rulebook)
+    server = ReviewServer(desk.queue, desk.check, edited)
     parts = (
+        server.through,
         rulebook,
         recorder,
         Decrypt(rulebook),
@@ -91,6 +95,7 @@ def addons(*, observe: bool = False) -> list[object]:
         Sockets(rulebook, streams, recorder),
         Intercept(rulebook, streams, recorder, desk),
         desk,
+        server,
         View(rulebook),
         ChatCommands(rulebook),
         ReviewCommands(desk.queue, by_hand),

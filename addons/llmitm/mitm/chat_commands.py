@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from mitmproxy import command, exceptions, types
 from mitmproxy.flow import Flow
 
-from llmitm.mitm.intercept import CONVERSATION
 from llmitm.mitm.rulebook import Rulebook
+from llmitm.mitm.running import CONVERSATION
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.commands.engine import prefix_of, run
 from llmitm.stages.commands.grammar import Arg, Found, find

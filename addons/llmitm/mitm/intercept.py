@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 
 from mitmproxy import ctx, http
 from mitmproxy.hooks import UpdateHook
@@ -43,34 +42,14 @@ from llmitm.mitm.requests import (
 from llmitm.mitm.review.desk import Desk
 from llmitm.mitm.review.holding import Holding
 from llmitm.mitm.rulebook import Rulebook
+from llmitm.mitm.running import CONVERSATION, ORIGINAL, PROTOCOLS, Running
 from llmitm.mitm.stream import Streams
 from llmitm.ruleset.matching import Endpoint
 from llmitm.stages.contract import Hold
 
 log = logging.getLogger("llmitm")
 
-PROTOCOLS = "llmitm_protocols"
-"""Flow metadata: `[protocol of flow.request, protocol of flow.response]`."""
-ORIGINAL = "llmitm_original"
-"""Flow metadata: the client's request body where another one was sent, decoded, with its protocol
-and model: `{"protocol", "model", "body"}`."""
-
 _READ_KINDS = frozenset({"generate", "count_tokens", "compact"})
-
-CONVERSATION = "llmitm_conversation"
-"""Flow metadata: the key of the conversation in the memory, empty = none was looked for."""
-
-
-@dataclass(slots=True)
-class Running:
-    """One exchange under way."""
-
-    exchange: Exchange
-    wire: WireRequest
-    tap: AnswerTap
-    steering: stream.Steering | None = None
-    aimed: bool = False
-    secrets: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
 
 class Intercept:
@@ -195,9 +174,9 @@ class Intercept:
             case Outgoing():
                 self._aim(flow, step)
                 if waiting is None or waiting.plan.tap is None or not waiting.opened:
-                    self._steer(flow, running, self._plan(running))
+                    self._steer(flow, running, running.sending_plan(self._rulebook.kept_bytes()))
                 else:
-                    waiting.plan.ttfb_s = self._ttfb_s(running.exchange)
+                    waiting.plan.ttfb_s = running.ttfb_s()
                 if waiting is not None:
                     waiting.resume()
             case WireResponse() if waiting is not None and waiting.opened:
@@ -223,7 +202,7 @@ class Intercept:
         """The handle of a flow that waits, its client kept alive."""
         if running.steering is not None and running.steering.opened:
             return running.steering
-        plan = self._waiting_plan(running)
+        plan = running.waiting_plan()
         plan.wait = True
         plan.keep_bytes = self._rulebook.kept_bytes()
         return self._steer(flow, running, plan)
@@ -244,7 +223,7 @@ class Intercept:
         """Something of the answer is held: its client is kept alive meanwhile."""
         steering = running.steering
         assert steering is not None
-        alive = self._waiting_plan(running)
+        alive = running.waiting_plan()
         plan = steering.plan
         plan.open_head = plan.open_head or alive.open_head
         plan.open_after_s, plan.heartbeat_s = alive.open_after_s, alive.heartbeat_s
@@ -293,34 +272,6 @@ class Intercept:
         aim_at(flow, *place)
         mark(flow, (host, port), place[1:3], guard)
 
-    def _plan(self, running: Running) -> stream.Plan:
-        exchange = running.exchange
-        if exchange.may_retry:
-            plan = self._waiting_plan(running)
-            plan.ttfb_s = self._ttfb_s(exchange)
-        else:
-            plan = stream.Plan(tap=running.tap, secrets=running.secrets)
-        plan.keep_bytes = self._rulebook.kept_bytes()
-        return plan
-
-    def _waiting_plan(self, running: Running) -> stream.Plan:
-        """How a client is kept alive while nothing comes for it."""
-        exchange = running.exchange
-        plan = stream.Plan(tap=running.tap, secrets=running.secrets)
-        if exchange.wants_stream:
-            times = self._rulebook.house().ruleset.routes.times
-            plan.open_head = http_response(200, exchange.answers.stream_headers, b"")
-            plan.open_after_s = times.heartbeat_grace_s
-            plan.heartbeat_s = times.keepalive_interval_s
-        return plan
-
-    def _ttfb_s(self, exchange: Exchange) -> float | None:
-        """How long this attempt may take to begin; None = for ever, when it is the last one."""
-        if not exchange.may_retry or exchange.outgoing is None:
-            return None
-        ruleset = self._rulebook.house().ruleset
-        return ruleset.ttfb_timeout_s(exchange.outgoing.provider, exchange.wants_stream)
-
     def _aim(self, flow: http.HTTPFlow, outgoing: Outgoing) -> None:
         running = self._running[flow.id]
         if outgoing.body is not None and ORIGINAL not in flow.metadata:
@@ -350,14 +301,14 @@ class Intercept:
         step = exchange.failed(failure)
         while isinstance(step, Wait):
             if not steering.opened:
-                self._streams.steer(attempt.flow, self._waiting_plan(running))
+                self._streams.steer(attempt.flow, running.waiting_plan())
             if await _left(steering, step.seconds):
                 return
             step = exchange.resume()
         match step:
             case Outgoing() as outgoing:
                 self._aim(attempt.flow, outgoing)
-                steering.plan.ttfb_s = self._ttfb_s(exchange)
+                steering.plan.ttfb_s = running.ttfb_s()
                 attempt.retry(fresh=True)
             case WireResponse() as answer:
                 body = exchange.fault_event() if steering.opened else answer.body

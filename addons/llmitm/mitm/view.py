@@ -15,11 +15,11 @@ from mitmproxy.contentviews import Contentview, InteractiveContentview, Metadata
 from mitmproxy.tools.web.app import Application
 
 from llmitm.desk.transcript import exchange_text, response_text
-from llmitm.mitm.intercept import ORIGINAL
 from llmitm.mitm.review.editing import Editing, Side
 from llmitm.mitm.review.editing_in_mitmweb import routes
 from llmitm.mitm.review.flow_values import MOST_BYTES, FlowValues
 from llmitm.mitm.rulebook import Rulebook
+from llmitm.mitm.running import ORIGINAL
 from llmitm.ruleset.ruleset import Ruleset
 
 

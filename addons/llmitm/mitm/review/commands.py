@@ -18,9 +18,9 @@ from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewError
 from llmitm.desk.rulings import answer, rejection
 from llmitm.errors import DocumentError
-from llmitm.mitm.intercept import CONVERSATION
 from llmitm.mitm.review.desk import BY_MITMPROXY
 from llmitm.mitm.review.wishes import ByHand
+from llmitm.mitm.running import CONVERSATION
 from llmitm.ruleset.review import HELD
 from llmitm.stages.contract import FORWARD
 

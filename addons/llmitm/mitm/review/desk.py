@@ -24,10 +24,12 @@ from mitmproxy.hooks import UpdateHook
 from mitmproxy.utils import asyncio_utils
 
 from llmitm.desk.cards import Card, Kind
-from llmitm.desk.edits import document_of
+from llmitm.desk.edits import check, document_of
 from llmitm.desk.held import Entry, ReviewLimits
+from llmitm.desk.messages import Checked
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewError
+from llmitm.desk.turn_difference import Turns
 from llmitm.exchange.choosing import size_in_tokens
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.repeats import request_key
@@ -72,6 +74,7 @@ class Desk:
             rules=ReviewLimits(), log=self._write, now=time.time, document_of=document_of
         )
         self._held: dict[str, _Held] = {}
+        self._turns = Turns()
         self._timer: asyncio.TimerHandle | None = None
 
     def configure(self, updated: set[str]) -> None:
@@ -82,6 +85,10 @@ class Desk:
                 waiting_max=rules.max_waiting, history_max=rules.history, rejoin_s=rules.rejoin_s
             )
         )
+
+    def check(self, card: Card, document: str) -> Checked:
+        """What an edited document would come to."""
+        return check(card, document, self._rulebook.house().ruleset.models.price)
 
     def _write(self, entry: Entry) -> None:
         """A line of the decision log, whose file is made with the first one."""
@@ -158,6 +165,7 @@ class Desk:
             response=hold.response,
             call=hold.call,
             tokens=tokens,
+            new_from=self._turns.new_from(conversation, request.messages),
             cost_usd=_cost_usd(exchange, tokens),
         )
 

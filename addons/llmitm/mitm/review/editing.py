@@ -30,8 +30,8 @@ from llmitm.errors import ClientWireError, DocumentError
 from llmitm.exchange.answers import STREAM_TYPES, Framing, framing_of
 from llmitm.exchange.edited_answers import edited_answer
 from llmitm.exchange.wire import with_model
-from llmitm.mitm.intercept import ORIGINAL
 from llmitm.mitm.review.flow_values import FlowValues, media_of_stream
+from llmitm.mitm.running import ORIGINAL
 from llmitm.ruleset.ruleset import Ruleset
 
 type Side = Literal["request", "response"]

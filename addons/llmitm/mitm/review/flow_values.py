@@ -16,8 +16,8 @@ from llmitm.dialects.catalog import DIALECTS
 from llmitm.errors import ClientWireError
 from llmitm.exchange.answers import STREAM_TYPES
 from llmitm.exchange.edited_answers import read_answer
-from llmitm.mitm.intercept import PROTOCOLS
 from llmitm.mitm.requests import client_host
+from llmitm.mitm.running import PROTOCOLS
 from llmitm.ruleset.matching import Endpoint
 from llmitm.ruleset.ruleset import Ruleset
 
