@@ -99,10 +99,10 @@ class Terminal:
         until = time.monotonic() + DEADLINE_S
         while time.monotonic() < until:
             shown = self.text()
-            if all(text in shown for text in texts) and not (gone and gone in shown):
-                # A screen comes in several pieces.
-                if not select.select([self.master], [], [], 0.05)[0]:
-                    return shown
+            there = all(text in shown for text in texts) and not (gone and gone in shown)
+            # A screen comes in several pieces.
+            if there and not select.select([self.master], [], [], 0.05)[0]:
+                return shown
             assert self.process.poll() is None or select.select([self.master], [], [], 0)[0], shown
             self.read()
         raise AssertionError(f"{texts} not shown:\n{self.text()}")

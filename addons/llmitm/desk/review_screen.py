@@ -227,7 +227,9 @@ def _stats(board: Board) -> list[Text]:
 def _live(view: View, width: int, room: int) -> list[Text]:
     written = "".join(view.live)
     lines = wrapped([Text(line) for line in safe(written).split("\n")], width)
-    head = Text("Enter sends the line, Ctrl-T each key · Ctrl-O tool call · Ctrl-D finish", "bold")
+    head = Text(
+        "Sent so far (Enter line · Ctrl-T each key · Ctrl-O tool call · Ctrl-D finish):", "bold"
+    )
     return [head, *lines[-(room - 1) :]]
 
 

@@ -84,4 +84,4 @@ def _worded(row: dict[str, Any]) -> str:
     what = [str(row.get(name) or "") for name in ("what", "action", "effect", "by")]
     about = [str(row.get(name) or "") for name in ("kind", "client", "model", "reason", "note")]
     facts = [when, " ".join(filter(None, what)), str(row.get("request_id") or "")]
-    return one_line("  ".join(filter(None, [*facts, " · ".join(filter(None, about))])))
+    return "  ".join(one_line(fact) for fact in (*facts, " · ".join(filter(None, about))) if fact)

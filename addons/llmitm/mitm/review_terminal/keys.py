@@ -87,7 +87,10 @@ class Keyboard:
         for at in range(2, min(len(text), _MOST_SEQUENCE)):
             if "@" <= text[at] <= "~":
                 self._left = text[at + 1 :]
-                return Key(_SEQUENCES.get(text[2 : at + 1], ""))
+                # Shift and the like stand after a semicolon and change nothing here.
+                number = text[2:at].partition(";")[0]
+                end = f"{number}~" if text[at] == "~" else text[at]
+                return Key(_SEQUENCES.get(end, ""))
         if len(text) >= _MOST_SEQUENCE:
             self._left = ""
             return Key("")

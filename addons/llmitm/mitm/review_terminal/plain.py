@@ -69,13 +69,13 @@ async def history(link: Link, given: argparse.Namespace) -> Result:
     """What was decided, newest first."""
     newest = list(reversed(link.board.history))
     told = {"history": [_picked(past.data, PAST_FIELDS) for past in newest]}
-    lines = [one_line(f"{past.id}  {_past(past)}") for past in newest]
+    lines = [f"{one_line(past.id)}  {_past(past)}" for past in newest]
     return told, "\n".join(lines) or "nothing was decided yet"
 
 
 def _past(past: Past) -> str:
     facts = (past.client, past.model, past.kind.replace("_", " "), past.reason)
-    return f"{decided(past)}  {' · '.join(filter(None, facts))}"
+    return f"{one_line(decided(past))}  {one_line(' · '.join(filter(None, facts)))}"
 
 
 async def approvals(link: Link, given: argparse.Namespace) -> Result:
