@@ -7,6 +7,7 @@ from typing import Any
 
 from llmitm.mitm.chat_commands import ChatCommands
 from llmitm.mitm.decrypt import Decrypt
+from llmitm.mitm.dispatch import Dispatch
 from llmitm.mitm.intercept import Intercept
 from llmitm.mitm.layer_swap import LayerSwap
 from llmitm.mitm.model_lists import ModelLists
@@ -70,5 +71,6 @@ def addons(*, observe: bool = False) -> list[object]:
         Intercept(rulebook, streams, recorder),
         View(rulebook),
         ChatCommands(rulebook),
+        Dispatch(),
     )
     return [Llmitm(parts)]
