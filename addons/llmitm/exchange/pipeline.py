@@ -14,6 +14,7 @@ from typing import Literal
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.request import Request
 from llmitm.canon.response import Response
+from llmitm.canon.values import value
 from llmitm.errors import StageError
 from llmitm.stages.contract import (
     FORWARD,
@@ -42,7 +43,7 @@ class Step:
     on_error: Literal["forward", "refuse"] = "forward"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Staged:
     """Events after the stages. end: what stops the answer after them, None = it goes on."""
 
@@ -50,7 +51,7 @@ class Staged:
     end: Cut | Again | StageError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Watching:
     """The stages that see one turn's answer: event by event, or whole before the client does."""
 
@@ -122,7 +123,7 @@ NOBODY = Watching(None)
 """No stage looks at the answer: it passes unread."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Decision:
     """What the request hooks came to; where it goes stands in `turn.route`.
 

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.statuses import STATUS_BY_KIND
+from llmitm.canon.values import value
 from llmitm.dialects.contract import Frame, StreamDecoder, StreamEncoder
 from llmitm.errors import StageError
 from llmitm.exchange.codings import Watcher
@@ -26,7 +27,7 @@ from llmitm.stages.contract import Again, Cut, Turn
 _PREAMBLE_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Step:
     """What the tap wants after one chunk.
 
