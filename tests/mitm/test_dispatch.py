@@ -204,7 +204,7 @@ def test_every_hook_of_every_stock_addon_is_called() -> None:
     assert isinstance(manager, QuickAddons)
     for name in hooks.all_hooks:
         having = [addon for addon in manager.chain if hasattr(addon, name)]
-        asked = [addon for addon, _ in manager.takers_of(name)]
+        asked = [taker.addon for taker in manager.takers_of(name)]
         assert [addon for addon in asked if hasattr(addon, name)] == having
 
 

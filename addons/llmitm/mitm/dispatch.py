@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from enum import Enum, auto
 from functools import cache
 from inspect import isawaitable
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 from mitmproxy import ctx, exceptions, flow, hooks, http
 from mitmproxy.addonmanager import AddonManager, safecall
@@ -31,19 +30,40 @@ _SLOW_CHECK: Callable[[http.MessageData], None] | None = getattr(
 """None in a Python that runs with `-O`: then nothing is checked."""
 
 
-class _Kind(Enum):
-    """How an addon is asked: its own hook; whatever it holds at that time; as mitmproxy does."""
+class _Taker(NamedTuple):
+    """How an addon is asked. own: by its own hook alone; holds: only for what it holds at that
+    time; neither: as mitmproxy does."""
 
-    OWN = auto()
-    HOLDER = auto()
-    STOCK = auto()
+    addon: Any
+    own: bool = False
+    holds: bool = False
+
+
+class _Safely:
+    """mitmproxy's `safecall` for what fails, at no cost for what does not."""
+
+    def __enter__(self) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> bool:
+        """Whether the error was logged; raises those that are not to be."""
+        if error is None:
+            return False
+        with safecall():
+            raise error
+        return True
+
+
+_SAFELY = _Safely()
 
 
 class QuickAddons(AddonManager):
     """mitmproxy's chain of addons, which is not looked through at every hook."""
 
     seen: list[Any]
-    takers: dict[str, tuple[tuple[Any, _Kind], ...]]
+    takers: dict[str, tuple[_Taker, ...]]
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """As stock."""
@@ -65,13 +85,13 @@ class QuickAddons(AddonManager):
         while not over:
             try:
                 # One for all: who comes after an addon that failed is asked in the next round.
-                with safecall():
-                    for addon, kind in left:
-                        if kind is _Kind.OWN:
+                with _SAFELY:
+                    for addon, own, holds in left:
+                        if own:
                             waits = getattr(addon, name)(*args)
                             if waits is not None and isawaitable(waits):
                                 await waits
-                        elif kind is _Kind.STOCK or addon.addons:
+                        elif not holds or addon.addons:
                             await self.invoke_addon(addon, event)
                     over = True
             except exceptions.AddonHalt:
@@ -79,16 +99,16 @@ class QuickAddons(AddonManager):
 
     def trigger(self, event: hooks.Hook) -> None:
         """As stock."""
-        for addon, kind in self.takers_of(event.name):
-            if kind is _Kind.HOLDER and not addon.addons:
+        for addon, _, holds in self.takers_of(event.name):
+            if holds and not addon.addons:
                 continue
             try:
-                with safecall():
+                with _SAFELY:
                     self.invoke_addon_sync(addon, event)
             except exceptions.AddonHalt:
                 return
 
-    def takers_of(self, name: str) -> tuple[tuple[Any, _Kind], ...]:
+    def takers_of(self, name: str) -> tuple[_Taker, ...]:
         """Who may have this hook, in the chain's order."""
         # The chain is a public list, which others change in place.
         if self.seen != self.chain:
@@ -96,22 +116,19 @@ class QuickAddons(AddonManager):
             self.takers = {}
         found = self.takers.get(name)
         if found is None:
-            kinds = ((addon, _kind_of(addon, name)) for addon in self.chain)
-            found = tuple((addon, kind) for addon, kind in kinds if kind is not None)
-            self.takers[name] = found
+            asked = (_taker(addon, name) for addon in self.chain)
+            found = self.takers[name] = tuple(one for one in asked if one is not None)
         return found
 
 
-def _kind_of(addon: Any, name: str) -> _Kind | None:
+def _taker(addon: Any, name: str) -> _Taker | None:
     """None = it never has this hook."""
     if type(addon).__module__.partition(".")[0] not in _FIXED:
-        return _Kind.STOCK
+        return _Taker(addon)
     has = hasattr(addon, name)
     if hasattr(addon, "addons"):
-        return _Kind.STOCK if has else _Kind.HOLDER
-    if not has:
-        return None
-    return _Kind.OWN if callable(getattr(addon, name)) else _Kind.STOCK
+        return _Taker(addon, holds=not has)
+    return _Taker(addon, own=callable(getattr(addon, name))) if has else None
 
 
 def quicken(manager: AddonManager) -> None:

@@ -103,6 +103,17 @@ def http_headers(headers: Headers) -> http.Headers:
     )
 
 
+def values_of(headers: http.Headers, name: bytes) -> list[bytes]:
+    """The values of a header. name: in lower case. mitmproxy's own look-up takes ten times as
+    long."""
+    return [text for key, text in headers.fields if key.lower() == name]
+
+
+def drop(headers: http.Headers, names: frozenset[bytes]) -> None:
+    """Takes these headers out. names: in lower case."""
+    headers.fields = tuple([field for field in headers.fields if field[0].lower() not in names])
+
+
 def header_list(headers: http.Headers | None) -> Headers:
     """Our form of mitmproxy's headers."""
     return tuple(headers.items(multi=True)) if headers is not None else ()
