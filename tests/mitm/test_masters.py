@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,14 @@ def test_write_private_replaces_whole_files(tmp_path: Path) -> None:
     assert file.read_bytes() == b"new"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_proxy_that_run_starts_loads_no_interface() -> None:
+    loads = "import sys, llmitm.mitm.dumping; print(*sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", loads], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "llmitm.mitm.addons" in told
+    assert not {"urwid", "mitmproxy.tools.web.app", "llmitm.mitm.masters", "llmitm.mitm.bench"} & {
+        *told
+    }
