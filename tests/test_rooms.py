@@ -59,7 +59,7 @@ EMPTY_NAMES = set(
     + ["base", "manager", "service", "handler", "impl"]
 )
 SHARED_DIALECT_FILES = re.compile(
-    r"contract|origin|splicing|json_text|framing_\w+|limits|telling|model_lists|openai_models"
+    r"contract|origin|splicing|json_text|alike|framing_\w+|limits|telling|model_lists|openai_models"
 )
 SHARED_FILES = {"contract", "conversation", "asked", "kept_calls"}
 TOP = {"addons", "rules", "tests", "scripts"}

@@ -60,7 +60,9 @@ class Proxied:
         """The next `count` rows of the journal; a row is written just after its answer ended."""
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+            text = self.journal.read_text() if self.journal.exists() else ""
+            # The last one may be read while it is written.
+            lines = text[: text.rfind("\n") + 1].splitlines()
             if len(lines) >= self.read + count:
                 rows = [json.loads(line) for line in lines[self.read : self.read + count]]
                 self.read += count

@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from mitmproxy import options
 
 from llmitm.errors import RuleError
-from llmitm.mitm import completion, console, masters
+from llmitm.mitm import completion, console, dumping, masters
 from llmitm.mitm.addons import addons
 from llmitm.mitm.home import state_folder, write_private
 from llmitm.mitm.lifeline import VARIABLE, Lifeline, lifelines
@@ -38,7 +39,7 @@ def made(cls: Any) -> Any:
     return asyncio.run(make())
 
 
-@pytest.mark.parametrize("cls", [masters.Dump, masters.Web, masters.Console])
+@pytest.mark.parametrize("cls", [dumping.Dump, masters.Web, masters.Console])
 def test_our_addons_stand_before_the_script_loader_in_order(home: Path, cls: Any) -> None:
     chain = [type(addon).__name__ for addon in made(cls).addons.chain]
     ours = [type(addon).__name__ for addon in addons()]
@@ -47,7 +48,7 @@ def test_our_addons_stand_before_the_script_loader_in_order(home: Path, cls: Any
 
 
 def test_defaults_are_private_and_local(home: Path) -> None:
-    opts = made(masters.Dump).options
+    opts = made(dumping.Dump).options
     assert opts.confdir == str(home / "confdir")
     assert (opts.listen_host, opts.connection_strategy) == ("127.0.0.1", "lazy")
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
@@ -141,3 +142,14 @@ def test_write_private_replaces_whole_files(tmp_path: Path) -> None:
     assert file.read_bytes() == b"new"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_proxy_that_run_starts_loads_no_interface() -> None:
+    loads = "import sys, llmitm.mitm.dumping; print(*sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", loads], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "llmitm.mitm.addons" in told
+    assert not {"urwid", "mitmproxy.tools.web.app", "llmitm.mitm.masters", "llmitm.mitm.bench"} & {
+        *told
+    }

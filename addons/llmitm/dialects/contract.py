@@ -15,10 +15,10 @@ from typing import Literal, Protocol, runtime_checkable
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.request import Request
 from llmitm.canon.response import Response
-from llmitm.canon.values import Facts, Loss
+from llmitm.canon.values import Facts, Loss, value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Encoded:
     """Wire bytes of one body and what they could not carry."""
 
@@ -26,7 +26,7 @@ class Encoded:
     losses: tuple[Loss, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Frame:
     """One frame of a stream: its bytes as received, and what it means (possibly nothing).
 
@@ -37,7 +37,7 @@ class Frame:
     events: tuple[Event, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Reply:
     """How the client expects its answer, fixed when its request was read.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import ceil
 from types import MappingProxyType
 from typing import Literal
@@ -12,7 +11,7 @@ from llmitm.canon.events import Event, Fault
 from llmitm.canon.fold import fold, unfold
 from llmitm.canon.response import Response
 from llmitm.canon.statuses import STATUS_BY_KIND
-from llmitm.canon.values import Loss
+from llmitm.canon.values import Loss, value
 from llmitm.dialects.contract import Dialect, Reply, StreamEncoder
 from llmitm.dialects.framing_aws_eventstream import MEDIA_TYPE
 from llmitm.exchange.wire import Headers, WireResponse
@@ -48,7 +47,7 @@ def framing_of(protocol: str, stream: bool, query: str) -> Framing:
     return _FRAMINGS.get(protocol, "sse")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answers:
     """The client's dialect, what its request fixed for the reply, and whether it wants a stream."""
 

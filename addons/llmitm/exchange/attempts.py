@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import SecretStr
 
 from llmitm.canon.events import Fault
+from llmitm.canon.values import value
 from llmitm.exchange.failure import Failure, is_retryable
 from llmitm.exchange.instances import Instance, Instances
 from llmitm.exchange.wire import Headers, header
@@ -24,7 +25,7 @@ _NEVER_KINDS = frozenset({"invalid_request", "not_found", "too_large", "context_
 _KEY_KINDS = frozenset({"authentication", "permission", "billing"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Candidate:
     """One way to have the request answered.
 

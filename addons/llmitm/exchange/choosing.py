@@ -12,6 +12,7 @@ from itertools import chain, zip_longest
 
 from llmitm.canon.events import Fault
 from llmitm.canon.request import Request
+from llmitm.canon.values import value
 from llmitm.errors import RuleError
 from llmitm.exchange.attempts import Candidate
 from llmitm.exchange.credentials import Standing
@@ -32,7 +33,7 @@ CONTEXT_FIELD = "request_context_tokens"
 """Top-level field of a request in which a client may tell its size in tokens."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Chosen:
     """The candidates in order of trial; race: all of them are asked at once."""
 

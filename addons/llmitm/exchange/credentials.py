@@ -35,13 +35,18 @@ class Standing:
 _OWN = Standing("own")
 
 
-def standing(wire: WireRequest, provider: str, ruleset: Ruleset) -> Standing:
-    """How the client of this call stands to the keys of the provider it called."""
+def standing(
+    wire: WireRequest, provider: str, ruleset: Ruleset, shown: tuple[str, ...] | None = None
+) -> Standing:
+    """How the client of this call stands to the keys of the provider it called.
+
+    shown: its `credentials`, None = they are read here.
+    """
     use = ruleset.use_keys(provider)
     kept = ruleset.keys(provider)
     if not ruleset.client_keys and (not kept or use == "never"):
         return _OWN
-    shown = credentials(wire)
+    shown = credentials(wire) if shown is None else shown
     client_key = any(_is_one_of(text, ruleset.client_keys) for text in shown)
     if not kept or use == "never" or not ruleset.is_home(provider, wire.host):
         return Standing("own", client_key=True) if client_key else _OWN

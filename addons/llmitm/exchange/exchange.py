@@ -81,6 +81,7 @@ class Exchange:
     _writing: Counted | None = None
     _skipped: Fault | None = None
     _failure: Failure | None = None
+    _answers: Answers | None = None
 
     @classmethod
     def open(
@@ -100,7 +101,7 @@ class Exchange:
             turn=turn,
             incoming=incoming,
             decision=decision,
-            client=standing(wire, endpoint.provider, house.ruleset),
+            client=standing(wire, endpoint.provider, house.ruleset, turn.secrets),
             notes=notes,
         )
         exchange.trace.extend(decision.trace)
@@ -110,6 +111,11 @@ class Exchange:
     @property
     def answers(self) -> Answers:
         """How llmitm speaks to this client in its own protocol."""
+        if self._answers is None:
+            self._answers = self._made_answers()
+        return self._answers
+
+    def _made_answers(self) -> Answers:
         request = self.incoming.request
         query = query_of(self.incoming.wire.path)
         reply = Reply(

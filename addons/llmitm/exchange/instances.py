@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from llmitm.canon.values import value
 from llmitm.ruleset.routes import FailoverRow
 
 _MOST = 10_000
 _AWAKE = (0.0, False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Instance:
     """number: of its key, 0 = the client's own credential, which `scope` then tells apart;
     base_url: empty = the provider's own place."""

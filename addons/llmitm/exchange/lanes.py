@@ -8,13 +8,13 @@ Never: sending, clocks, secrets of one provider to another.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 from urllib.parse import urlsplit
 
 from llmitm.canon.events import Fault
 from llmitm.canon.request import Request
-from llmitm.canon.values import Facts, Loss
+from llmitm.canon.values import Facts, Loss, value
 from llmitm.dialects import limits
 from llmitm.dialects.contract import Dialect
 from llmitm.errors import RuleError
@@ -54,7 +54,7 @@ LOOP_GUARD = "x-llmproxy-loop-guard"
 _KEPT_FOR_OTHER_PROTOCOL = frozenset({"user-agent"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Outgoing:
     """One request to one provider. headers or body None: the client's own, untouched.
 
@@ -85,7 +85,7 @@ class Outgoing:
         return f"{provider}:{self.model}" if self.model else provider
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Incoming:
     """What the client sent, as far as it was understood.
 
@@ -100,7 +100,7 @@ class Incoming:
     request: Request | None
 
 
-def untouched(incoming: Incoming, ruleset: Ruleset) -> Outgoing:
+def untouched(incoming: Incoming, ruleset: Ruleset, losses: tuple[Loss, ...] = ()) -> Outgoing:
     """The client's request on its way to its own provider, at the base URL in force."""
     endpoint, wire = incoming.endpoint, incoming.wire
     place = (wire.scheme, wire.host, wire.port, wire.path)
@@ -116,6 +116,7 @@ def untouched(incoming: Incoming, ruleset: Ruleset) -> Outgoing:
         host=place[1],
         port=place[2],
         path=place[3],
+        losses=losses,
     )
 
 
@@ -131,7 +132,7 @@ def with_own_ids(out: Outgoing, wire: WireRequest, ids: OwnIds) -> Outgoing:
     return out if own is headers else replace(out, headers=own)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Trip:
     """Everything one attempt is made from.
 
@@ -212,7 +213,7 @@ def _for_own_provider(trip: Trip, shaped: Shaped) -> Outgoing | Fault:
     request, unfit = fit(incoming.request, request, ruleset.facts(own, request.model))
     losses = (*shaped.losses, *lost, *unfit)
     if request is incoming.request:
-        out = replace(untouched(incoming, ruleset), losses=losses)
+        out = untouched(incoming, ruleset, losses)
     else:
         out = _edited_for_own_provider(trip, request, losses)
     return with_credential(out, trip)

@@ -15,6 +15,7 @@ from llmitm.canon.events import Event, Fault, Finish
 from llmitm.canon.parts import Refusal
 from llmitm.canon.request import Request
 from llmitm.canon.response import Choice, Response
+from llmitm.canon.values import value
 from llmitm.errors import StageError
 from llmitm.stages.contract import (
     FORWARD,
@@ -61,7 +62,7 @@ class Paused:
     rest: list[tuple[Event | Cut | Again | Waits, int]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Staged:
     """Events after the stages. end: what stops the answer after them, None = it goes on."""
 
@@ -69,7 +70,7 @@ class Staged:
     end: Ended | Paused | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Watching:
     """The stages that see one turn's answer: event by event, or whole before the client does."""
 
@@ -183,7 +184,7 @@ NOBODY = Watching(None)
 """No stage looks at the answer: it passes unread."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Decision:
     """What the request hooks came to; where it goes stands in `turn.route`.
 
@@ -246,10 +247,13 @@ class Pipeline:
         guard, then the stages that were not asked yet are."""
         match decided:
             case Forward(request=edited):
-                steps = held.rest
+                steps, request = held.rest, held.request
                 if edited is not None and edited is not held.request:
+                    request = edited
                     steps = (*(each for each in self._guarding if each not in steps), *steps)
-                after = self._asked(turn, edited or held.request, steps)
+                elif isinstance(held.end, Hold) and held.end.approved.request is not None:
+                    request = held.end.approved.request
+                after = self._asked(turn, request, steps)
                 return replace(after, comments=held.comments + after.comments)
             case Denied():
                 return replace(held, end=denied(decided), rest=(), trace=())

@@ -13,6 +13,7 @@ from typing import Literal
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.statuses import STATUS_BY_KIND
+from llmitm.canon.values import value
 from llmitm.dialects.contract import Frame, StreamEncoder
 from llmitm.errors import StageError
 from llmitm.exchange.failure import Failure, is_retryable
@@ -25,7 +26,7 @@ from llmitm.stages.contract import Again, Decided, Hold, Turn
 _PREAMBLE_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Step:
     """What the tap wants after one chunk.
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote
+
+from llmitm.canon.values import value
 
 type Headers = tuple[tuple[str, str], ...]
 
@@ -18,7 +19,7 @@ CREDENTIAL_HEADERS = frozenset(
 """Headers that prove who the client is; they never leave for another provider."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class WireRequest:
     """A request as the client sent it. path: with query; body: as on the wire, still encoded;
     local: the client runs on this machine."""
@@ -33,7 +34,7 @@ class WireRequest:
     local: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class WireResponse:
     """A whole response to hand to the client."""
 
@@ -44,9 +45,9 @@ class WireResponse:
 
 def header(headers: Iterable[tuple[str, str]], name: str) -> str:
     """The first value of a header, empty when absent. name: lower case."""
-    for key, value in headers:
+    for key, text in headers:
         if key.lower() == name:
-            return value
+            return text
     return ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from llmitm.desk.edits import edited
 from llmitm.mitm.chat_commands import ChatCommands
 from llmitm.mitm.decrypt import Decrypt
+from llmitm.mitm.dispatch import Dispatch
 from llmitm.mitm.intercept import Intercept
 from llmitm.mitm.layer_swap import LayerSwap
 from llmitm.mitm.model_lists import ModelLists
@@ -99,5 +100,6 @@ def addons(*, observe: bool = False) -> list[object]:
         View(rulebook),
         ChatCommands(rulebook),
         ReviewCommands(desk.queue, by_hand),
+        Dispatch(),
     )
     return [Llmitm(parts)]

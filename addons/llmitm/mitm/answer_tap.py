@@ -17,11 +17,12 @@ from llmitm.exchange.lanes import Outgoing
 from llmitm.exchange.verdicts import Buffer, Held, Pass
 from llmitm.exchange.wire import Headers, WireResponse
 from llmitm.mitm import stream_contract as stream
-from llmitm.mitm.requests import header_list, http_headers
+from llmitm.mitm.requests import drop, header_list, http_headers
 from llmitm.stages.contract import Again, Answer, Decided, Denied, Forward, Hold, Refuse
 
 _ROOM_BYTES = 1 << 20
 _EMPTY = stream.Step()
+_FRAMING = frozenset({b"content-length", b"content-encoding", b"transfer-encoding", b"trailer"})
 
 
 class AnswerTap:
@@ -62,7 +63,7 @@ class AnswerTap:
                 self._tap = tap
                 changes = tap.encoder is not None
                 if changes:
-                    _drop_framing(response)
+                    drop(response.headers, _FRAMING)
                 self._set_head(status, headers)
                 if tap.holding:
                     return stream.HoldBack(changes=changes)
@@ -186,8 +187,3 @@ def _nobody(hold: Hold) -> None:
 
 def _nobody_waits(decided: Decided) -> None:
     raise AssertionError(f"nothing is held: {decided}")
-
-
-def _drop_framing(response: http.Response) -> None:
-    for name in ("content-length", "content-encoding", "transfer-encoding", "trailer"):
-        response.headers.pop(name, None)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from llmitm import __version__
-from llmitm.errors import LlmitmError
-from llmitm.mitm import bench, completion, demo, explain, masters, rules_command, run, translate
+from llmitm.mitm import (
+    bench,
+    completion,
+    demo,
+    dumping,
+    explain,
+    masters,
+    rules_command,
+    run,
+    translate,
+)
+from llmitm.mitm.exits import exit_code
 from llmitm.mitm.review_terminal import command as review
 from llmitm.sim import command as sim
 
-_OK, _FAILED = 0, 1
+_OK = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +40,7 @@ def commands() -> tuple[Command, ...]:
     """Every subcommand, in the order of the help."""
     return (
         Command("run", "run a command behind a proxy of its own", run.main, run.parser),
-        Command("dump", "the proxy without an interface (mitmdump's arguments)", masters.dump),
+        Command("dump", "the proxy without an interface (mitmdump's arguments)", dumping.dump),
         Command("web", "the proxy with mitmweb's browser interface", masters.web),
         Command("console", "the proxy with mitmproxy's terminal interface", masters.console),
         Command("review", "decide about what is held, in a terminal", review.main, review.parser),
@@ -93,29 +102,18 @@ def completion_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one subcommand; the exit code: its own, 2 for wrong arguments, 1 for bad input."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_code(lambda: _called(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _called(words: Sequence[str]) -> int:
     top = parser()
     if not words:
         top.print_help(sys.stderr)
         return 2
-    try:
-        # Only the first word is ours: `llmitm run --help` is about run.
-        given = top.parse_args(words[:1])
-        row = next(row for row in commands() if row.name == given.command)
-        code = row.main(words[1:])
-        sys.stdout.flush()
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else _FAILED
-    except LlmitmError as error:
-        sys.stderr.write(f"llmitm: {error}\n")
-        return _FAILED
-    except BrokenPipeError:
-        # `llmitm rules show | head`: nobody reads on. Python's own flush at exit must not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    except KeyboardInterrupt:
-        return 130
-    return code
+    # Only the first word is ours: `llmitm run --help` is about run.
+    given = top.parse_args(words[:1])
+    row = next(row for row in commands() if row.name == given.command)
+    return row.main(words[1:])
 
 
 def _print_completion(argv: Sequence[str]) -> int:

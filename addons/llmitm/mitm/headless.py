@@ -57,7 +57,7 @@ class Headless:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
                     # -P: a folder of the user's may hold a module named like one of ours.
-                    [sys.executable, "-P", "-m", "llmitm.mitm.console", "dump", *settings],
+                    [sys.executable, "-P", "-m", "llmitm.mitm.dumping", *settings],
                     env={
                         **self._environ,
                         **_source_root(self._environ),

@@ -37,6 +37,7 @@ from llmitm.mitm.requests import (
     aim_at,
     client_host,
     http_response,
+    values_of,
     wire_request,
 )
 from llmitm.mitm.review.desk import Desk
@@ -75,8 +76,9 @@ class Intercept:
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A body too large to look at is passed on unseen, and noted."""
         limit = self._rulebook.house().ruleset.routes.limits.max_body_bytes
-        length = flow.request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > limit and self._endpoint(flow) is not None:
+        lengths = values_of(flow.request.headers, b"content-length")
+        length = int(lengths[0]) if len(lengths) == 1 and lengths[0].isdigit() else 0
+        if length > limit and self._endpoint(flow) is not None:
             flow.request.stream = True
             flow.comment = f"llmitm: {length} bytes are over max_body_bytes, passed on unseen"
 

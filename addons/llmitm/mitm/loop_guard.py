@@ -11,6 +11,7 @@ from mitmproxy import http
 
 from llmitm.canon.events import Fault
 from llmitm.exchange.lanes import LOOP_GUARD
+from llmitm.mitm.requests import values_of
 
 LOOP = Fault(
     kind="invalid_request",
@@ -21,13 +22,14 @@ LOOP = Fault(
     details={"code": "request_loop", "retryable": False},
 )
 
+_LOOP_GUARD = LOOP_GUARD.encode()
 _SELF_CONNECT = "Request destination unknown."
 """How mitmproxy begins its refusal to connect to itself."""
 
 
 def is_ours(flow: http.HTTPFlow, guard: str) -> bool:
     """Whether this request was sent by this proxy."""
-    return flow.request.headers.get(LOOP_GUARD) == guard
+    return values_of(flow.request.headers, _LOOP_GUARD) == [guard.encode()]
 
 
 def mark(flow: http.HTTPFlow, meant: tuple[str, int], goes: tuple[str, int], guard: str) -> None:

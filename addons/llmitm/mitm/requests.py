@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from mitmproxy import http
 
@@ -29,21 +30,23 @@ def wire_request(flow: http.HTTPFlow) -> WireRequest:
 
 def _is_local(flow: http.HTTPFlow) -> bool:
     """Whether the client runs on this machine."""
-    peer = flow.client_conn.peername
+    address = _address(flow.client_conn.peername[0].partition("%")[0])
+    return address is not None and address.is_loopback
+
+
+@lru_cache(maxsize=1024)
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address, None for a name."""
     try:
-        return ip_address(peer[0].partition("%")[0]).is_loopback
+        return ip_address(text)
     except ValueError:
-        return False
+        return None
 
 
 def client_host(flow: http.HTTPFlow) -> str:
     """The name the client meant: where only an address is known (transparent modes), its SNI."""
     host = flow.request.host
-    try:
-        ip_address(host)
-    except ValueError:
-        return host
-    return flow.client_conn.sni or host
+    return host if _address(host) is None else flow.client_conn.sni or host
 
 
 def aim(
@@ -61,7 +64,8 @@ def aim(
         fresh = http_headers(outgoing.headers)
         if "host" in request.headers:
             fresh["host"] = request.headers["host"]
-        for name in CREDENTIAL_HEADERS & {key.lower() for key in fresh}:
+        # The host is none of them.
+        for name in CREDENTIAL_HEADERS.intersection([key.lower() for key, _ in outgoing.headers]):
             secrets[name], fresh[name] = fresh[name], HIDDEN
         request.headers = fresh
     elif not first:
@@ -97,6 +101,17 @@ def http_headers(headers: Headers) -> http.Headers:
             for name, value in headers
         ]
     )
+
+
+def values_of(headers: http.Headers, name: bytes) -> list[bytes]:
+    """The values of a header. name: in lower case. mitmproxy's own look-up takes ten times as
+    long."""
+    return [text for key, text in headers.fields if key.lower() == name]
+
+
+def drop(headers: http.Headers, names: frozenset[bytes]) -> None:
+    """Takes these headers out. names: in lower case."""
+    headers.fields = tuple([field for field in headers.fields if field[0].lower() not in names])
 
 
 def header_list(headers: http.Headers | None) -> Headers:

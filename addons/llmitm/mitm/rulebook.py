@@ -80,6 +80,8 @@ class Rulebook:
         self._environ = environ
         self._house: House | None = None
         self._kept: Kept | None = None
+        # An option is dear to read; None = not read since one was changed.
+        self._saves: bool | None = None
 
     def house(self) -> House:
         """What all exchanges share. (Not a property: mitmproxy reads every one while loading.)"""
@@ -92,11 +94,10 @@ class Rulebook:
 
         Finished flows are looked at in mitmweb, in the console, or go into a flow file.
         """
-        looked_at = (
-            ctx.master.addons.get("view") is not None
-            or ctx.options.store_streamed_bodies
-            or bool(ctx.options.save_stream_file)
-        )
+        if self._saves is None:
+            options = ctx.options
+            self._saves = options.store_streamed_bodies or bool(options.save_stream_file)
+        looked_at = self._saves or ctx.master.addons.get("view") is not None
         return self.house().ruleset.routes.limits.max_buffered_bytes if looked_at else 0
 
     def load(self, loader: Loader) -> None:
@@ -136,6 +137,7 @@ class Rulebook:
 
     def configure(self, updated: set[str]) -> None:
         """Checks what would defeat llmitm and loads the rules."""
+        self._saves = None
         if "stream_large_bodies" in updated and ctx.options.stream_large_bodies:
             raise exceptions.OptionsError(
                 "llmitm: stream_large_bodies sends request bodies on before any policy has seen "

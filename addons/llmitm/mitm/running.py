@@ -1,4 +1,4 @@
-"""One exchange under way, as the addons know it: what it is, how it is steered, what its flow says."""
+"""One exchange under way: what it is, how it is steered, and what its flow says of it."""
 
 from __future__ import annotations
 

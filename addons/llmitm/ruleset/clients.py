@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -92,10 +93,15 @@ class ClientsFile(Row):
 
     def added(self, client: str) -> tuple[re.Pattern[str], ...]:
         """The patterns of what this client adds to its user's words."""
-        for row in self.clients:
-            if row.name == client:
-                return tuple(compiled(pattern) for pattern in row.added)
-        return ()
+        return self._added.get(client, ())
+
+    @cached_property
+    def _added(self) -> Mapping[str, tuple[re.Pattern[str], ...]]:
+        """Of two rows with one name the first counts."""
+        rows = {row.name: row for row in reversed(self.clients)}
+        return {
+            name: tuple(compiled(pattern) for pattern in row.added) for name, row in rows.items()
+        }
 
     def project_dir(self, client: str) -> tuple[re.Pattern[str], ...]:
         """The patterns by which this client tells the folder it works in."""

@@ -123,6 +123,8 @@ def expand(text: str, variables: Mapping[str, str | SecretStr], purpose: str) ->
 
     Raises RuleError that names the variable which is not set; never shows a value.
     """
+    if "${" not in text:
+        return text
 
     def value(name: str) -> str:
         found = variables.get(name)

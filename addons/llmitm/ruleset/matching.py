@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from llmitm.ruleset.providers import EndpointRow, Kind, Protocol, ProviderRow
 from llmitm.ruleset.urls import BaseUrl, host_regex, path_regex, split_host
 
 _LONGEST_PATH = 8192
+_MOST_CALLS = 1024
+_LONGEST_CALL = 512
+"""What so many calls are, none with a longer path, is remembered."""
 _ENCODED_COLON = re.compile("%3a", re.IGNORECASE)
 
 
@@ -61,6 +65,7 @@ class HostTable:
     ) -> None:
         self._exact = exact
         self._patterns = patterns
+        self._known = lru_cache(_MOST_CALLS)(self._match)
 
     def claims(self, host: str, port: int) -> tuple[Claim, ...]:
         """The claims to a host, the strongest first; empty = nobody's."""
@@ -75,9 +80,16 @@ class HostTable:
 
     def match(self, host: str, port: int, method: str, path: str) -> Endpoint | None:
         """What the call is; None = not a known call. path: with or without its query."""
-        claims = self.claims(host, port)
+        # Without the query, which may hold a key.
         path = path.partition("?")[0]
-        if not claims or len(path) > _LONGEST_PATH:
+        if len(path) > _LONGEST_PATH:
+            return None
+        match = self._known if len(host) + len(path) <= _LONGEST_CALL else self._match
+        return match(host, port, method, path)
+
+    def _match(self, host: str, port: int, method: str, path: str) -> Endpoint | None:
+        claims = self.claims(host, port)
+        if not claims:
             return None
         if "%" in path:
             path = _ENCODED_COLON.sub(":", path)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from pydantic import Field
@@ -17,6 +17,10 @@ from pydantic import Field
 from llmitm.canon.events import Usage
 from llmitm.canon.values import EFFORT_BUDGETS, Facts
 from llmitm.ruleset.rows import Name, Row
+
+_MOST_NAMES = 1024
+_LONGEST_NAME = 256
+"""What was found for so many names, none of them longer, is remembered."""
 
 type Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -80,6 +84,9 @@ class ModelsFile(Row):
 
         A name may bring a provider in front (`openrouter:stepfun/step-3.5-flash:free`).
         """
+        return (self._find_family if len(model) > _LONGEST_NAME else self._known_family)(model)
+
+    def _find_family(self, model: str) -> FamilyRow | None:
         found = _first(self._families, short_name(model))
         before, colon, after = model.partition(":")
         if found is None and colon and "/" not in before:
@@ -88,7 +95,18 @@ class ModelsFile(Row):
 
     def price(self, model: str) -> PriceRow | None:
         """The prices of a model, None = none are listed."""
+        return (self._find_price if len(model) > _LONGEST_NAME else self._known_price)(model)
+
+    def _find_price(self, model: str) -> PriceRow | None:
         return _first(self._prices, short_name(model))
+
+    @cached_property
+    def _known_family(self) -> Callable[[str], FamilyRow | None]:
+        return lru_cache(_MOST_NAMES)(self._find_family)
+
+    @cached_property
+    def _known_price(self) -> Callable[[str], PriceRow | None]:
+        return lru_cache(_MOST_NAMES)(self._find_price)
 
     def facts(self, model: str, facts: Facts) -> Facts:
         """A provider's peculiarities with those of the model's family laid over them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
@@ -260,6 +261,10 @@ class ProviderRow(Row):
 
     def all_protocols(self) -> tuple[Protocol, ...]:
         """Every protocol it speaks, its own first."""
+        return self._all_protocols
+
+    @cached_property
+    def _all_protocols(self) -> tuple[Protocol, ...]:
         return (self.protocol, *(other for other in self.speaks if other != self.protocol))
 
 

@@ -176,20 +176,22 @@ class Ruleset:
             full = bare
         else:
             full = target.join(bare)
-        return f"{replace(target, path='')}{full or '/'}{question}{query}"
+        return f"{target.origin}{full or '/'}{question}{query}"
 
     def _usual_path(self, held: Provider) -> str:
         """The path of the file's base URL; a variable that is not set stands for itself."""
-        if held.row.api_base is None:
+        text = held.row.api_base
+        if text is None:
             return ""
-        text = VARIABLE.sub(
-            lambda found: (
-                self.variables[found[1]].get_secret_value()
-                if found[1] in self.variables
-                else found[1]
-            ),
-            held.row.api_base,
-        )
+        if "${" in text:
+            text = VARIABLE.sub(
+                lambda found: (
+                    self.variables[found[1]].get_secret_value()
+                    if found[1] in self.variables
+                    else found[1]
+                ),
+                text,
+            )
         try:
             return base_url(text).path
         except ValueError:
@@ -236,7 +238,7 @@ class Ruleset:
         """
         base = base_url(base_url_text) if base_url_text else self.base(provider, protocol)
         path = self.send_path(provider, protocol, model, stream, kind)
-        return f"{replace(base, path='')}{base.join(path)}"
+        return f"{base.origin}{base.join(path)}"
 
     def headers(self, provider: str, protocol: Protocol, key: SecretStr | None) -> dict[str, str]:
         """The headers to set on a rerouted call: the provider's own and its credential.

@@ -24,9 +24,14 @@ class BaseUrl:
     path: str
 
     def __str__(self) -> str:
+        return self.origin + self.path
+
+    @property
+    def origin(self) -> str:
+        """`https://host`, with the port where it is not the usual one."""
         shown = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if _PORTS[self.scheme] == self.port else f":{self.port}"
-        return f"{self.scheme}://{shown}{port}{self.path}"
+        return f"{self.scheme}://{shown}{port}"
 
     def join(self, path: str) -> str:
         """This base's path followed by `path`.

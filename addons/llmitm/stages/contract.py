@@ -16,12 +16,12 @@ from llmitm.canon.events import Event, Fault, Usage
 from llmitm.canon.parts import ToolCall
 from llmitm.canon.request import Request
 from llmitm.canon.response import Response
-from llmitm.canon.values import Loss
+from llmitm.canon.values import Loss, value
 from llmitm.ruleset.selectors import Selector
 from llmitm.stages.conversation import Conversation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Forward:
     """Goes on. request: the edited one, None = unchanged; route: where to, None = as decided so
     far (at first: where the client sent it); final: no later stage may route elsewhere;
@@ -135,7 +135,7 @@ FORWARD = Forward()
 """Nothing to do: goes on as it is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Trace:
     """What one stage decided: effect is the effect's class name, cost in microseconds."""
 
@@ -184,7 +184,7 @@ class Turn:
     verdicts: set[str] = field(default_factory=set[str])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Account:
     """One finished exchange, for people and for the record.
 

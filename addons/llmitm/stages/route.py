@@ -10,6 +10,7 @@ to. Never sends anything.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from llmitm.canon.events import Fault
 from llmitm.canon.request import Request
@@ -27,6 +28,10 @@ from llmitm.ruleset.selectors import (
 from llmitm.stages.contract import FORWARD, Forward, Refuse, Stage, Turn
 from llmitm.stages.conversation import NO_SETTINGS
 
+_MOST_SELECTORS = 1024
+_LONGEST_SELECTOR = 256
+"""So many selectors, none of them longer, are remembered as they were read."""
+
 
 class Route(Stage):
     """Turns the model a client asked for into a route."""
@@ -35,6 +40,7 @@ class Route(Stage):
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._ruleset = ruleset
+        self._known = lru_cache(_MOST_SELECTORS)(ruleset.selector)
 
     def on_request(self, turn: Turn, request: Request) -> Forward | Refuse:
         """The route, or a refusal that says where the selector is wrong."""
@@ -83,7 +89,8 @@ class Route(Stage):
             return rules.named_routes[wanted]
         if form == "client" and is_plain(wanted):
             return None
-        return rules.selector(wanted, form)
+        read = self._known if len(wanted) <= _LONGEST_SELECTOR else rules.selector
+        return read(wanted, form)
 
     def _elsewhere(self, turn: Turn, route: Selector | None, why: str) -> Forward:
         """The route with the place that a command has set for calls to OpenAI."""

@@ -316,3 +316,12 @@ def test_broken_arguments_are_looked_at_all_the_same(text: str) -> None:
     request = replace(asks("x"), messages=(Message(role="assistant", parts=(call,)),))
     left = sent(stage(ENVIRON), turn(), request)
     assert KEY not in repr(left)
+
+
+def test_chats_without_secrets_push_out_nobodys_placeholders() -> None:
+    redact = stage({"KEY": "a-key-that-is-known-0123456789"})
+    sent(redact, turn("first"), asks("it is a-key-that-is-known-0123456789"))
+    for number in range(1100):
+        sent(redact, turn(f"other {number}"), asks("hello"))
+        assert not redact.watches(turn(f"other {number}"))
+    assert redact.watches(turn("first"))

@@ -24,6 +24,7 @@ from llmitm.canon.events import (
 )
 from llmitm.canon.parts import Reasoning, Text, ToolCall
 from llmitm.canon.values import Json
+from llmitm.dialects.alike import Alike
 from llmitm.dialects.anthropic_messages.answers import decode_finish, decode_usage
 from llmitm.dialects.anthropic_messages.blocks import decode_block
 from llmitm.dialects.anthropic_messages.faults import decode_fault
@@ -69,8 +70,9 @@ class BodyDecoder:
 class SseDecoder:
     """Server-sent events of one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: Alike | None = None) -> None:
         self._splitter = SseSplitter()
+        self._alike = alike or Alike()
         self._first = True
         self._usage: Body = {}
         self._open: set[int] = set()
@@ -118,6 +120,9 @@ class SseDecoder:
         data = frame.data
         if data is None:
             return _PING if frame.event == "ping" or frame.raw.startswith(b":") else ()
+        known = self._alike.read(data)
+        if known is not None:
+            return known
         try:
             value = parse_small(data)
         except ValueError:
@@ -127,6 +132,8 @@ class SseDecoder:
         kind = value.get("type")
         if kind == "content_block_delta":
             events = self._delta(value)
+            if events is not None and len(events) == 1:
+                self._learn(data, value, events[0])
         elif isinstance(kind, str):
             events = self._other(kind, value)
         else:
@@ -135,6 +142,12 @@ class SseDecoder:
             word = kind if isinstance(kind, str) else frame.event
             return (Opaque(NAME, word, value),)
         return events
+
+    def _learn(self, data: bytes, value: Body, event: Event) -> None:
+        """Remembers a delta that tells text and nothing else."""
+        delta = value.get("delta")
+        if isinstance(delta, dict) and len(delta) == 2 and delta.get("type") == "text_delta":
+            self._alike.learn(data, value, delta, "text", event)
 
     def _delta(self, value: Body) -> tuple[Event, ...] | None:
         index, delta = value.get("index"), value.get("delta")

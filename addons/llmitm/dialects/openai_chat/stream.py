@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmitm.canon.events import End, Event, Opaque, Ping, Start
+from llmitm.dialects.alike import Alike
 from llmitm.dialects.contract import Frame, StreamDecoder
 from llmitm.dialects.framing_sse import SseFrame, SseSplitter, parse_frame
 from llmitm.dialects.openai_chat.answers import BROKEN_OFF, decode_usage
@@ -22,6 +23,8 @@ from llmitm.dialects.openai_chat.wire import BOM, parse_small, says, string, who
 
 _PING: tuple[Event, ...] = (Ping(),)
 _SPACE = b" \t\r\n"
+_PLAIN_CHOICE = frozenset({"index", "delta", "logprobs", "finish_reason"})
+_PLAIN_DELTA = frozenset({"role", "content"})
 
 
 def stream_decoder(media_type: str) -> StreamDecoder:
@@ -51,9 +54,9 @@ class BodyDecoder:
 class SseDecoder:
     """Server-sent events of one answer; a JSON body in their place is read as one."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: Alike | None = None) -> None:
         self._splitter = SseSplitter()
-        self._reader = ChunkReader()
+        self._reader = ChunkReader(alike or Alike())
         self._body: list[bytes] | None = None
         self._first = True
 
@@ -111,7 +114,8 @@ class SseDecoder:
 class ChunkReader:
     """Reads the data of one event after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: Alike) -> None:
+        self._alike = alike
         self._choices: dict[int, ChoiceReader] = {}
         self._began = False
         self._id = ""
@@ -122,6 +126,10 @@ class ChunkReader:
 
     def read(self, data: bytes, event: str = "") -> tuple[Event, ...]:
         """The events of one chunk."""
+        known = self._alike.read(data)
+        return self._read(data, event) if known is None else known
+
+    def _read(self, data: bytes, event: str) -> tuple[Event, ...]:
         try:
             value = parse_small(data)
         except ValueError:
@@ -150,7 +158,24 @@ class ChunkReader:
             fault = decode_fault(value)
             if fault is not None:
                 out.append(fault)
+        self._learn(data, value, out)
         return tuple(out)
+
+    def _learn(self, data: bytes, value: Wire, out: list[Event]) -> None:
+        """Remembers a chunk with one choice that tells one piece of text, and nothing else."""
+        choices = value.get("choices")
+        if len(out) != 1 or not isinstance(choices, list) or len(choices) != 1:
+            return
+        choice = choices[0]
+        if value.get("usage") or not isinstance(choice, dict) or choice.keys() - _PLAIN_CHOICE:
+            return
+        delta = choice.get("delta")
+        if choice.get("logprobs") or choice.get("finish_reason") not in (None, ""):
+            return
+        if not isinstance(delta, dict) or delta.keys() - _PLAIN_DELTA:
+            return
+        if delta.get("role") in (None, "", "assistant"):
+            self._alike.learn(data, value, delta, "content", out[0])
 
     def _head(self, value: Wire, out: list[Event]) -> None:
         """What stands beside the choices, as far as it is news."""

@@ -137,7 +137,7 @@ class Desk:
 
     def _card(self, holding: Holding, hold: Hold, kind: Kind) -> Card:
         exchange, turn = holding.exchange, holding.exchange.turn
-        request = exchange.decision.request
+        request = hold.shown or exchange.decision.request
         review = exchange.house.ruleset.review
         timeout_s = review.timeout_s if hold.timeout_s is None else hold.timeout_s
         now_s = time.time()

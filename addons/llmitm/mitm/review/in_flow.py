@@ -48,7 +48,8 @@ class FlowEdits:
     def _leaving(self) -> bytes | None:
         """The body with what the stages have changed, None = they have changed nothing."""
         exchange = self._holding.exchange
-        incoming, after = exchange.incoming, exchange.decision.request
+        incoming = exchange.incoming
+        after = self._hold.shown or exchange.decision.request
         if incoming.request is None or after is incoming.request:
             return None
         dialect = exchange.house.dialects[incoming.endpoint.protocol]

@@ -66,8 +66,15 @@ class Tables:
         self._salt = salt
         self._tables: OrderedDict[str, Placeholders] = OrderedDict()
 
+    def find(self, conversation: str) -> Placeholders | None:
+        """The conversation's table, None = nothing was replaced in it yet."""
+        table = self._tables.get(conversation)
+        if table is not None:
+            self._tables.move_to_end(conversation)
+        return table
+
     def of(self, conversation: str) -> Placeholders:
-        """The conversation's table."""
+        """The conversation's table, made if there is none."""
         table = self._tables.get(conversation)
         if table is None:
             table = self._tables[conversation] = Placeholders(self._salt, conversation)

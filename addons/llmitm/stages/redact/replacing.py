@@ -25,13 +25,14 @@ _REMEMBERED_CHARS = 1 << 10
 class Replacing:
     """One walk over one request, and what came of it.
 
+    placeholders: gives the conversation's table, asked only when there is a secret;
     acting: the modes in force, what is found in others is left; rules: rule -> how often it was
     found; refusing, asking: the first rule that refuses or asks, empty = none does; new: how many
     secrets this conversation had not seen.
     """
 
     finder: Finder
-    placeholders: Placeholders
+    placeholders: Callable[[], Placeholders]
     acting: frozenset[RedactMode]
     one_way_text: str
     rules: dict[str, int] = field(default_factory=dict[str, int])
@@ -136,7 +137,7 @@ class Replacing:
                 self.asking = self.asking or found.rule
             case "replace":
                 pass
-        placeholder, new = self.placeholders.of(secret)
+        placeholder, new = self.placeholders().of(secret)
         self.new += new
         return placeholder
 

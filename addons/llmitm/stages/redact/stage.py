@@ -15,7 +15,7 @@ from llmitm.ruleset.redact import RedactMode
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.contract import FORWARD, Forward, Hold, Refuse, Stage, Turn
 from llmitm.stages.redact.finding import Finder, Rows
-from llmitm.stages.redact.placeholders import Placeholders, Tables
+from llmitm.stages.redact.placeholders import Tables
 from llmitm.stages.redact.replacing import Replacing
 from llmitm.stages.redact.restoring import Restoring
 
@@ -54,7 +54,7 @@ class Redact(Stage):
 
     def watches(self, turn: Turn) -> bool:
         """Whether something was replaced in this conversation and may be named in the answer."""
-        return bool(self._placeholders(turn))
+        return bool(self._tables.find(_key(turn)))
 
     def on_request(self, turn: Turn, request: Request) -> Forward | Refuse | Hold:
         """The request without its secrets; refused or held where a rule says so."""
@@ -93,7 +93,7 @@ class Redact(Stage):
     def _work(self, turn: Turn, acting: frozenset[RedactMode]) -> Replacing:
         return Replacing(
             finder=self._finder_for(turn.secrets),
-            placeholders=self._placeholders(turn),
+            placeholders=lambda: self._tables.of(_key(turn)),
             acting=acting,
             one_way_text=self._file.one_way_text,
         )
@@ -102,11 +102,8 @@ class Redact(Stage):
         """The answer with what was replaced in this conversation."""
         restoring = turn.memory.get(_NAME)
         if restoring is None:
-            restoring = turn.memory[_NAME] = Restoring(self._placeholders(turn))
+            restoring = turn.memory[_NAME] = Restoring(self._tables.of(_key(turn)))
         return restoring.feed(event)
-
-    def _placeholders(self, turn: Turn) -> Placeholders:
-        return self._tables.of(turn.conversation.key or turn.scope.hex())
 
     def _finder_for(self, secrets: tuple[str, ...]) -> Finder:
         """The finder that also knows these, as far as they are secrets."""
@@ -124,6 +121,11 @@ class Redact(Stage):
         if len(self._of_clients) > _MOST_CLIENTS:
             self._of_clients.popitem(last=False)
         return finder
+
+
+def _key(turn: Turn) -> str:
+    """Whose placeholders they are."""
+    return turn.conversation.key or turn.scope.hex()
 
 
 def counter(ruleset: Ruleset, salt: bytes) -> Callable[[str], int]:
