@@ -10,15 +10,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.request import Message, Request
 from llmitm.canon.values import Json
 from llmitm.ruleset.redact import RedactMode
 from llmitm.stages.redact.finding import Finder, Found
-from llmitm.stages.redact.json_texts import Reading
+from llmitm.stages.redact.json_texts import Reading, said
 from llmitm.stages.redact.placeholders import Placeholders
 
 _REMEMBERED_CHARS = 1 << 10
+_BATCH_MESSAGES = 1 << 7
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,11 +42,27 @@ class Replacing:
 
     def request(self, request: Request) -> Request:
         """The request with something else where secrets stood; the same object without any."""
-        instructions = self._parts(request.instructions)
-        messages = _each(request.messages, self._message)
+        instructions = request.instructions
+        if _may_hold(self.finder, instructions):
+            instructions = self._parts(instructions)
+        messages = self._messages(request.messages)
         if instructions is request.instructions and messages is request.messages:
             return request
         return replace(request, instructions=instructions, messages=messages)
+
+    def _messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """In batches: only those are looked at closely that may hold something."""
+        changed: list[Message] | None = None
+        for first in range(0, len(messages), _BATCH_MESSAGES):
+            batch = messages[first : first + _BATCH_MESSAGES]
+            if not _may_hold(self.finder, [part for one in batch for part in one.parts]):
+                continue
+            for place, message in enumerate(batch, first):
+                new = self._message(message)
+                if new is not message:
+                    changed = changed or list(messages)
+                    changed[place] = new
+        return messages if changed is None else tuple(changed)
 
     def _message(self, message: Message) -> Message:
         parts = self._parts(message.parts)
@@ -117,7 +134,7 @@ class Replacing:
     def _value(self, value: Json) -> Json:
         if value is None or isinstance(value, bool):
             return value
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = _printed(value)
         new = self.json_text(text)
         return value if new is text else json.loads(new)
 
@@ -139,6 +156,58 @@ class Replacing:
         placeholder, new = self.placeholders.of(secret)
         self.new += new
         return placeholder
+
+
+def _may_hold(finder: Finder, parts: Sequence[Part]) -> bool:
+    """Whether `Replacing` might find something in these parts."""
+    texts = [part.text for part in parts if type(part) is Text]
+    clean: list[bytes] = []
+    if len(texts) < len(parts):
+        for part in parts:
+            if type(part) is not Text:
+                _gather(part, finder, texts, clean)
+    if finder.may_hold(texts):
+        return True
+    for key in clean:
+        finder.remember(key)
+    return False
+
+
+def _gather(part: Part, finder: Finder, texts: list[str], clean: list[bytes]) -> None:
+    """All of a part that `Replacing` looks at. clean: digests of what is then known as clean."""
+    match part:
+        case ToolCall():
+            if part.kind == "function":
+                _gather_json(part.arguments, finder, texts, clean)
+            else:
+                texts.append(part.arguments)
+        case ToolResult():
+            for inner in part.parts:
+                _gather(inner, finder, texts, clean)
+            if part.value is not None and not isinstance(part.value, bool):
+                _gather_json(_printed(part.value), finder, texts, clean)
+        case Reasoning():
+            if part.signature is None and part.encrypted is None:
+                texts.append(part.text)
+        case Text() | Refusal():
+            texts.append(part.text)
+        case Media():
+            texts.append(part.text or "")
+        case Unknown():
+            pass
+
+
+def _gather_json(text: str, finder: Finder, texts: list[str], clean: list[bytes]) -> None:
+    if "\\" in text and len(text) >= _REMEMBERED_CHARS:
+        key = finder.digest(text)
+        if finder.is_clean(key):
+            return
+        clean.append(key)
+    texts.append(said(text))
+
+
+def _printed(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _each[T](items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:
