@@ -7,7 +7,7 @@ here at all. Never: writes a secret to a log, a trace or the disk.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.request import Request
@@ -107,13 +107,6 @@ class Redact(Stage):
         if len(self._of_clients) > _MOST_CLIENTS:
             self._of_clients.popitem(last=False)
         return finder
-
-
-def counter(ruleset: Ruleset, salt: bytes) -> Callable[[str], int]:
-    """A function that says how many secrets a text holds: what a prompt costs, to be measured."""
-    known = (key.get_secret_value() for key in ruleset.known_secrets)
-    finder = Finder(Rows(ruleset.redact), known, salt)
-    return lambda text: len(finder.find(text))
 
 
 def _refused(rule: str) -> Refuse:
