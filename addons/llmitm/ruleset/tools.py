@@ -171,11 +171,27 @@ class SandboxRow(Row):
     examples: tuple[SandboxExampleRow, ...] = Field(default=(), description="Tried by the tests.")
 
 
+class ProviderCallRow(Row):
+    """A call of a tool that a provider defines and the client runs."""
+
+    kind: str = Field(min_length=1, description="The `type` of its item or block on the wire.")
+    tool: str = Field(min_length=1, description="The tool's name for everything in this file.")
+    arguments: tuple[str, ...] = Field(
+        min_length=1, description="Its keys that say what it would do."
+    )
+    provider_environments: tuple[str, ...] = Field(
+        default=(), description="Types of its `environment` in which the provider runs it itself."
+    )
+
+
 class ToolsFile(Row):
     """`rules/tools.yaml`."""
 
     commands: CommandsRow = Field(default=CommandsRow(), description="Dangerous commands.")
     sandbox: SandboxRow = Field(default=SandboxRow(), description="Files of the project only.")
+    provider_calls: tuple[ProviderCallRow, ...] = Field(
+        default=(), description="Calls of tools that a provider defines and the client runs."
+    )
     policies: tuple[PolicyRow, ...] = Field(
         default=(), description="Which tools may be used; of those that fit the highest decides."
     )

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 from llmitm.canon.events import (
     End,
     Event,
     Fault,
     Finish,
+    Opaque,
     PartDelta,
     PartDetail,
     PartEnd,
@@ -42,6 +43,7 @@ from llmitm.stages.contract import (
     Stage,
     Turn,
 )
+from llmitm.stages.tools.calls import Calls, place_of, replaced, start_of, text_for
 from llmitm.stages.tools.offers import offered, policy_for
 from llmitm.stages.tools.projects import project_dir
 from llmitm.stages.tools.replacing import printing
@@ -62,6 +64,7 @@ class _Watched:
 
     Of the present answer: said: its events, but for calls that were stopped; held: calls kept back,
     in order, the last event a PartEnd when they are complete;
+    announced: place in the answer -> what told of a call that has not begun;
     open: parts the client has seen begin; calls: how many of a choice went on to the client;
     stopped: choices that lost a call; spoke: the client has seen text of it.
     attempts: how often the model was asked again; apart: its new text needs a line of its own.
@@ -75,6 +78,7 @@ class _Watched:
     cares: dict[str, bool] = field(default_factory=dict[str, bool])
     said: list[Event] = field(default_factory=list[Event])
     held: dict[_Key, list[Event]] = field(default_factory=dict[_Key, "list[Event]"])
+    announced: dict[Any, list[Event]] = field(default_factory=dict[Any, "list[Event]"])
     open: dict[_Key, None] = field(default_factory=dict[_Key, None])
     calls: dict[int, int] = field(default_factory=dict[int, int])
     stopped: set[int] = field(default_factory=set[int])
@@ -84,6 +88,7 @@ class _Watched:
         """Another answer begins."""
         self.said.clear()
         self.held.clear()
+        self.announced.clear()
         self.open.clear()
         self.calls.clear()
         self.stopped.clear()
@@ -101,6 +106,7 @@ class Tools(Stage):
     def __init__(self, ruleset: Ruleset, resolve: Callable[[str], str] | None = None) -> None:
         self._rules = ruleset.tools
         self._rulings = Rulings(ruleset.tools, resolve)
+        self._calls = Calls(ruleset.tools.provider_calls)
         self._project_patterns = ruleset.clients.project_dir
         self._projects: OrderedDict[str, str] = OrderedDict()
 
@@ -163,19 +169,34 @@ class Tools(Stage):
                 return self._end(turn, watched, event)
             case Start():
                 watched.anew()
+            case Opaque():
+                return self._announced(watched, event)
             case _:
                 pass
         return (event,)
 
+    def _announced(self, watched: _Watched, event: Opaque) -> EventEffect:
+        """The event, kept back where it tells of a call that is not complete."""
+        held = watched.announced.get(place_of(event)) if watched.announced else None
+        if held is None:
+            name, place = self._calls.announced(event)
+            if not name or place is None or not self._cares(watched, name):
+                return (event,)
+            held = watched.announced[place] = []
+        held.append(event)
+        return ()
+
     def _begin(self, watched: _Watched, event: PartStart) -> EventEffect:
         part = event.part
         key = (event.choice, event.index)
-        if isinstance(part, ToolCall) and self._keeps(watched, event.choice, part.name):
-            watched.held[key] = [event]
+        call = self._calls.of(part)
+        if call is not None and self._keeps(watched, event.choice, call.name):
+            before = watched.announced.pop(part.at[-1], []) if part.at else []
+            watched.held[key] = [*before, event]
             return ()
         watched.said.append(event)
         watched.open[key] = None
-        if isinstance(part, ToolCall):
+        if call is not None:
             watched.calls[event.choice] = watched.calls.get(event.choice, 0) + 1
         if isinstance(part, Text) and part.text:
             return (_placed(watched, event),)
@@ -194,6 +215,7 @@ class Tools(Stage):
         """
         if isinstance(event, Fault):
             watched.held.clear()
+            watched.announced.clear()
             return (event,)
         out: list[Event] = []
         kept = dict.fromkeys(choice for choice, _ in watched.held)
@@ -235,7 +257,7 @@ class Tools(Stage):
         self, turn: Turn, watched: _Watched, held: Sequence[Event], sent: int
     ) -> EventEffect:
         """What is made of one call. sent: how many of its choice have reached the client."""
-        call, end = _whole(held), cast("PartEnd", held[-1])
+        call, end = self._calls.whole(held), cast("PartEnd", held[-1])
         ruling = None
         if self._cares(watched, call.name):
             ruling = self._rulings.of(
@@ -252,7 +274,7 @@ class Tools(Stage):
         if ruling.effect == "replace":
             arguments = printing(call, told(call.name, ruling), self._rules)
             if arguments is not None:
-                return _passed(watched, _replaced(held, arguments))
+                return _passed(watched, replaced(held, arguments))
         elif ruling.effect == "steer" and self._may_ask_again(turn, watched, end.choice, sent):
             return self._steer(turn, watched, call, ruling, end)
         # `hold` is a block too, until an operator can be asked in mid-answer: here the call, its
@@ -277,7 +299,7 @@ class Tools(Stage):
         why = f"{call.name}: {ruling.rule}"
         if watched.attempts >= MOST_ATTEMPTS:
             choice = end.choice
-            last = _text(ended(call.name, ruling), end)
+            last = text_for(ended(call.name, ruling), end)
             ends = [PartEnd(index, where) for where, index in sorted(watched.open)]
             return Cut(events=(*ends, *last, Finish("stop", choice=choice)), why=why)
         watched.attempts += 1
@@ -322,22 +344,6 @@ def _stops_something(policy: PolicyRow) -> bool:
     return policy.default_policy == "deny" or bool(policy.blocked_patterns)
 
 
-def _whole(events: Sequence[Event]) -> ToolCall:
-    """The call that these events tell."""
-    start = cast("PartStart", events[0])
-    part = cast("ToolCall", start.part)
-    pieces: list[str] = []
-    signature, extras = part.signature, part.extras
-    for event in events:
-        if isinstance(event, PartDelta):
-            pieces.append(event.text)
-        elif isinstance(event, PartDetail):
-            signature = event.signature or signature
-            extras = {**extras, **event.extras} if event.extras else extras
-    arguments = part.arguments + "".join(pieces)
-    return replace(part, arguments=arguments, signature=signature, extras=extras)
-
-
 def _placed[E: (PartDelta, PartStart)](watched: _Watched, event: E) -> E:
     """The text, on a line of its own where an earlier answer's text stands before it."""
     watched.spoke = True
@@ -352,19 +358,10 @@ def _placed[E: (PartDelta, PartStart)](watched: _Watched, event: E) -> E:
 
 def _passed(watched: _Watched, events: tuple[Event, ...]) -> tuple[Event, ...]:
     """The call goes on to the client."""
-    choice = cast("PartStart", events[0]).choice
+    choice = start_of(events).choice
     watched.calls[choice] = watched.calls.get(choice, 0) + 1
     watched.said += events
     return events
-
-
-def _replaced(held: Sequence[Event], arguments: str) -> tuple[Event, ...]:
-    """The same call with other arguments."""
-    start = cast("PartStart", held[0])
-    part = replace(cast("ToolCall", start.part), arguments="")
-    details = [event for event in held if isinstance(event, PartDetail)]
-    delta = PartDelta(start.index, "arguments", arguments, start.choice)
-    return (replace(start, part=part), delta, *details, held[-1])
 
 
 def _blocked(watched: _Watched, text: str, end: PartEnd) -> tuple[Event, ...]:
@@ -373,15 +370,7 @@ def _blocked(watched: _Watched, text: str, end: PartEnd) -> tuple[Event, ...]:
     if watched.spoke:
         text = f"\n\n{text}"
     watched.spoke = True
-    return _text(text, end)
-
-
-def _text(text: str, end: PartEnd) -> tuple[Event, ...]:
-    return (
-        PartStart(end.index, Text(text=""), end.choice),
-        PartDelta(end.index, "text", text, end.choice),
-        end,
-    )
+    return text_for(text, end)
 
 
 def _finish(watched: _Watched, event: Finish) -> Finish:
