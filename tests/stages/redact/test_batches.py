@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.request import Message, Request
 from llmitm.stages.redact.finding import Finder, Rows
 from llmitm.stages.redact.json_texts import Reading, said
@@ -60,6 +60,9 @@ def parts_of(kind: str, text: str, arguments: str) -> Part:
             return ToolCall(id="i", name="n", arguments=text, kind="custom")
         case "result":
             return ToolResult(call_id="i", parts=(Text(text=text),), value={"k": [text, 7]})
+        case "item":
+            value = {"id": text, "output": [{"stdout": text}, 7]}
+            return Unknown(dialect="d", kind="shell_call_output", value=value)
         case "thinking":
             return Reasoning(text=text)
         case "refusal":
@@ -68,7 +71,7 @@ def parts_of(kind: str, text: str, arguments: str) -> Part:
             return Text(text=text)
 
 
-KINDS = ("text", "call", "custom", "result", "thinking", "refusal")
+KINDS = ("text", "call", "custom", "result", "item", "thinking", "refusal")
 parts = st.builds(parts_of, st.sampled_from(KINDS), texts, arguments)
 messages = st.lists(
     st.lists(parts, max_size=3).map(lambda some: Message(role="user", parts=tuple(some))),
@@ -80,6 +83,7 @@ def replaced(finder: Finder, request: Request) -> tuple[Request, dict[str, int]]
     work = Replacing(
         finder=finder,
         placeholders=Placeholders(SALT, "c"),
+        items=ROWS.items,
         acting=frozenset({"replace"}),
         one_way_text="-",
     )

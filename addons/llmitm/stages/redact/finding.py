@@ -47,13 +47,17 @@ NOTHING: tuple[Found, ...] = ()
 
 
 class Rows:
-    """The rows of the rules, ready to look; shared by all finders."""
+    """The rows of the rules, ready to look; shared by all finders.
+
+    items: `type` of an item that only its protocol knows -> its keys that are looked at.
+    """
 
     def __init__(self, file: RedactFile) -> None:
         self.rows: tuple[DetectRow, ...] = file.active
         self.modes: dict[str, RedactMode] = {row.name: file.mode_of(row) for row in file.active}
         self.modes[KNOWN] = file.mode_of(file.known)
         self.harmless = file.harmless_patterns
+        self.items = {row.kind: row.keys for row in file.items}
         self.min_chars = file.known.min_chars
         texts = [row.quick_text for row in file.active]
         self.any = quick("|".join(texts)) if texts else None

@@ -1,13 +1,13 @@
 """A request without its secrets: the texts that people, tools and models wrote, nothing else.
 
-Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, what canon
-does not know. What was not edited is the same object as before.
+Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, items that only
+one protocol knows (but for those of the rules). What was not edited is the same object as before.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
@@ -18,6 +18,8 @@ from llmitm.stages.redact.finding import Finder, Found
 from llmitm.stages.redact.json_texts import Reading, said
 from llmitm.stages.redact.placeholders import Placeholders
 
+type Items = Mapping[str, tuple[str, ...]]
+
 _REMEMBERED_CHARS = 1 << 10
 _BATCH_MESSAGES = 1 << 7
 
@@ -26,13 +28,14 @@ _BATCH_MESSAGES = 1 << 7
 class Replacing:
     """One walk over one request, and what came of it.
 
-    acting: the modes in force, what is found in others is left; rules: rule -> how often it was
-    found; refusing, asking: the first rule that refuses or asks, empty = none does; new: how many
-    secrets this conversation had not seen.
+    items: as `Rows` has them; acting: the modes in force, what is found in others is left;
+    rules: rule -> how often it was found; refusing, asking: the first rule that refuses or asks,
+    empty = none does; new: how many secrets this conversation had not seen.
     """
 
     finder: Finder
     placeholders: Placeholders
+    items: Items
     acting: frozenset[RedactMode]
     one_way_text: str
     rules: dict[str, int] = field(default_factory=dict[str, int])
@@ -43,7 +46,7 @@ class Replacing:
     def request(self, request: Request) -> Request:
         """The request with something else where secrets stood; the same object without any."""
         instructions = request.instructions
-        if _may_hold(self.finder, instructions):
+        if self._may_hold(instructions):
             instructions = self._parts(instructions)
         messages = self._messages(request.messages)
         if instructions is request.instructions and messages is request.messages:
@@ -55,7 +58,7 @@ class Replacing:
         changed: list[Message] | None = None
         for first in range(0, len(messages), _BATCH_MESSAGES):
             batch = messages[first : first + _BATCH_MESSAGES]
-            if not _may_hold(self.finder, [part for one in batch for part in one.parts]):
+            if not self._may_hold([part for one in batch for part in one.parts]):
                 continue
             for place, message in enumerate(batch, first):
                 new = self._message(message)
@@ -63,6 +66,44 @@ class Replacing:
                     changed = changed or list(messages)
                     changed[place] = new
         return messages if changed is None else tuple(changed)
+
+    def _may_hold(self, parts: Sequence[Part]) -> bool:
+        """Whether something might be found in these parts."""
+        texts = [part.text for part in parts if type(part) is Text]
+        clean: list[bytes] = []
+        if len(texts) < len(parts):
+            for part in parts:
+                if type(part) is not Text:
+                    self._gather(part, texts, clean)
+        if self.finder.may_hold(texts):
+            return True
+        for key in clean:
+            self.finder.remember(key)
+        return False
+
+    def _gather(self, part: Part, texts: list[str], clean: list[bytes]) -> None:
+        """All of a part that is looked at. clean: digests of what is then known as clean."""
+        match part:
+            case ToolCall():
+                if part.kind == "function":
+                    _gather_json(part.arguments, self.finder, texts, clean)
+                else:
+                    texts.append(part.arguments)
+            case ToolResult():
+                for inner in part.parts:
+                    self._gather(inner, texts, clean)
+                if part.value is not None and not isinstance(part.value, bool):
+                    _gather_json(_printed(part.value), self.finder, texts, clean)
+            case Reasoning():
+                if part.signature is None and part.encrypted is None:
+                    texts.append(part.text)
+            case Text() | Refusal():
+                texts.append(part.text)
+            case Media():
+                texts.append(part.text or "")
+            case Unknown():
+                for _, value in looked_at(part, self.items):
+                    _gather_json(_printed(value), self.finder, texts, clean)
 
     def _message(self, message: Message) -> Message:
         parts = self._parts(message.parts)
@@ -91,6 +132,13 @@ class Replacing:
             case Media() if part.text is not None:
                 text = self.text(part.text)
                 return part if text is part.text else replace(part, text=text)
+            case Unknown():
+                value = part.value
+                for key, inner in looked_at(part, self.items):
+                    new = self._value(inner)
+                    if new is not inner and isinstance(value, dict):
+                        value = {**value, key: new}
+                return part if value is part.value else replace(part, value=value)
             case _:
                 return part
 
@@ -158,43 +206,12 @@ class Replacing:
         return placeholder
 
 
-def _may_hold(finder: Finder, parts: Sequence[Part]) -> bool:
-    """Whether `Replacing` might find something in these parts."""
-    texts = [part.text for part in parts if type(part) is Text]
-    clean: list[bytes] = []
-    if len(texts) < len(parts):
-        for part in parts:
-            if type(part) is not Text:
-                _gather(part, finder, texts, clean)
-    if finder.may_hold(texts):
-        return True
-    for key in clean:
-        finder.remember(key)
-    return False
-
-
-def _gather(part: Part, finder: Finder, texts: list[str], clean: list[bytes]) -> None:
-    """All of a part that `Replacing` looks at. clean: digests of what is then known as clean."""
-    match part:
-        case ToolCall():
-            if part.kind == "function":
-                _gather_json(part.arguments, finder, texts, clean)
-            else:
-                texts.append(part.arguments)
-        case ToolResult():
-            for inner in part.parts:
-                _gather(inner, finder, texts, clean)
-            if part.value is not None and not isinstance(part.value, bool):
-                _gather_json(_printed(part.value), finder, texts, clean)
-        case Reasoning():
-            if part.signature is None and part.encrypted is None:
-                texts.append(part.text)
-        case Text() | Refusal():
-            texts.append(part.text)
-        case Media():
-            texts.append(part.text or "")
-        case Unknown():
-            pass
+def looked_at(part: Unknown, items: Items) -> list[tuple[str, Json]]:
+    """The keys of an item that are looked at, with what they hold."""
+    keys = items.get(part.kind)
+    if not keys or not isinstance(part.value, dict):
+        return []
+    return [(key, part.value[key]) for key in keys if key in part.value]
 
 
 def _gather_json(text: str, finder: Finder, texts: list[str], clean: list[bytes]) -> None:

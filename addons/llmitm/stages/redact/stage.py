@@ -62,6 +62,7 @@ class Redact(Stage):
         work = Replacing(
             finder=self._finder_for(turn.secrets),
             placeholders=self._placeholders(turn),
+            items=self._rows.items,
             acting=_EVERY if enabled else _GUARDS,
             one_way_text=self._file.one_way_text,
         )
@@ -85,7 +86,7 @@ class Redact(Stage):
         """The answer with what was replaced in this conversation."""
         restoring = turn.memory.get(_NAME)
         if restoring is None:
-            restoring = turn.memory[_NAME] = Restoring(self._placeholders(turn))
+            restoring = turn.memory[_NAME] = Restoring(self._placeholders(turn), self._rows.items)
         return restoring.feed(event)
 
     def _placeholders(self, turn: Turn) -> Placeholders:
