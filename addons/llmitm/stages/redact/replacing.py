@@ -1,7 +1,7 @@
 """A request without its secrets: the texts that people, tools and models wrote, nothing else.
 
-Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, items that only
-one protocol knows (but for those of the rules). What was not edited is the same object as before.
+Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, items that
+only one protocol knows (but for those of the rules). What was not edited is the same object.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ def _run(
         for at in range(1, min(len(words), 8)):
             simple = Simple(tuple(map(quoted, words[at:])), tuple(writes), (), tuple(fed_by))
             reading.found.append(simple)
+            if name in ("call", "start"):
+                reading.runs_file(words[at], scope)
         return name
     simple = Simple(tuple(map(quoted, words)), tuple(writes), (), tuple(fed_by), scope.folder)
     if writes:

@@ -22,6 +22,7 @@ from llmitm.stages.tools.running import run_simple
 POWERSHELL = Language(tree_sitter_powershell.language())
 
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|((?:\w+:)?\w+))")
+_HERE = re.compile(r"((?:^|[;|&({\n])[ \t]*)\./")
 _EVALUATORS = ("iex", "invoke-expression")
 _INVOKERS = ("&", ".")
 _HOMES = ("home", "env:userprofile", "env:home")
@@ -35,6 +36,8 @@ def read_powershell(reading: Reading, text: str, scope: Scope, stream: Stream | 
         if not text:
             reading.doubt("the encoded command could not be read")
             return HOLE
+    # The grammar takes a leading `./` for the operator that loads a script.
+    text = _HERE.sub(r"\1.\\", text)
     source = text.encode("utf-8", "replace")
     reading.spend(len(source) // 2)
     tree = Parser(POWERSHELL).parse(source)

@@ -6,6 +6,7 @@ it; what would take more is not read, and said so.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,11 +46,15 @@ class Scope:
 
     def file(self, path: str) -> Stream | None:
         """What the command itself wrote into a file; None = it did not."""
-        return self.files.get(path.removeprefix("./"))
+        return self.files.get(self._place(path))
 
     def keep(self, path: str, stream: Stream) -> None:
         """Remembers what a file holds now."""
-        self.files[path.removeprefix("./")] = stream
+        self.files[self._place(path)] = stream
+
+    def _place(self, path: str) -> str:
+        place = posixpath.join(self.folder or "", path.replace("\\", "/"))
+        return posixpath.normpath(place)
 
     def child(self) -> Scope:
         """A subshell: what it changes stays there, but for files."""
@@ -112,6 +117,16 @@ class Reading:
         with self.deeper():
             self.spend(1 + len(text) // 4)
             return self.languages[language](text, scope, stream)
+
+    def runs_file(self, name: str, scope: Scope) -> Stream | None:
+        """What the command itself wrote into the file that is run; None = it did not.
+
+        A file that is run by its path runs itself, whatever its name is.
+        """
+        held = scope.file(name)
+        if held is not None:
+            self.found.append(Simple((":file", name), (), (), held.origins, scope.folder))
+        return held
 
     def wrapper(self, program: str) -> WrapperRow | None:
         """The row of a program that runs another one."""

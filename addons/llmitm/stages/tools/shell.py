@@ -301,8 +301,9 @@ class _Shell:
             self.reading.found.append(
                 Simple((":redirect", *words), tuple(writes), tuple(reads), (), self.scope.folder)
             )
+        origins = (*(stream.origins if stream is not None else ()), *programs)[-40:]
         for target in writes:
-            self.scope.keep(plain(target), Stream(shown, programs))
+            self.scope.keep(plain(target), Stream(shown, origins))
         for node in after:
             piped = Stream(shown, programs) if node.type == "pipeline" else None
             shown = self.statement(node, piped)
