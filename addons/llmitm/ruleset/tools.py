@@ -7,6 +7,8 @@ family is matched against simple commands, after quoting, expansion and wrappers
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -136,6 +138,22 @@ class CommandsRow(Row):
     interpreters: tuple[InterpreterRow, ...] = Field(default=(), description="Programs read.")
     places: PlacesRow = Field(default=PlacesRow(), description="What folders are.")
     families: tuple[FamilyRow, ...] = Field(default=(), description="What is dangerous.")
+
+    def rows_for(self, program: str) -> Sequence[tuple[FamilyRow, MatchRow]]:
+        """The shapes that a command of this program can have, with their families, in order."""
+        return self._rows.get(program, self._rows[""])
+
+    @cached_property
+    def _rows(self) -> Mapping[str, Sequence[tuple[FamilyRow, MatchRow]]]:
+        """By program; under the empty name those of any program."""
+        rows = [
+            (family, row) for family in self.families if family.enabled for row in family.matches
+        ]
+        programs = {program for _, row in rows for program in row.programs}
+        return {
+            program: [pair for pair in rows if not pair[1].programs or program in pair[1].programs]
+            for program in ("", *programs)
+        }
 
 
 class SandboxExampleRow(Row):

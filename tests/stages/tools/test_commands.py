@@ -21,6 +21,7 @@ from llmitm.stages.tools.judging import (
     judge,
     judge_counting,
 )
+from llmitm.stages.tools.parsing import MOST_LOAD
 from llmitm.stages.tools.reading import allowance
 
 RULES = load_folders([Path(__file__).resolve().parents[3] / "rules"], {}).tools
@@ -985,9 +986,9 @@ def test_no_text_makes_it_raise_and_steps_stay_linear(parts: list[str]) -> None:
     text = " ".join(parts)
     for tool in ("bash", "powershell", "cmd", "exec", "python"):
         for arguments in (text, json.dumps({"command": text})):
-            found, steps = judge_counting(tool, arguments, fenced(), PROJECT, None)
+            found, work = judge_counting(tool, arguments, fenced(), PROJECT, None)
             assert isinstance(found, Allowed | Dangerous | Outside | Undecided)
-            assert steps <= 2 * allowance(len(arguments))
+            assert work.steps <= 2 * allowance(len(arguments))
 
 
 @pytest.mark.parametrize(
@@ -1011,6 +1012,56 @@ def test_no_text_makes_it_raise_and_steps_stay_linear(parts: list[str]) -> None:
 )
 def test_twice_the_text_is_at_most_about_twice_the_steps(unit: str) -> None:
     def steps(times: int) -> int:
-        return judge_counting("bash", unit * times + "ls", RULES, PROJECT, None)[1]
+        return judge_counting("bash", unit * times + "ls", RULES, PROJECT, None)[1].steps
 
     assert steps(200) <= 2.5 * steps(100) + 200
+
+
+NONSENSE = {
+    "bash": [
+        "a|",
+        ")",
+        "x=(",
+        "){",
+        "a)",
+        "?(a)",
+        "$[1+",
+        "(|",
+        "<&",
+        "a=( ",
+        "<<E\n",
+        "=~ ",
+        "${",
+    ],
+    "powershell": ["a&", "${", "{a,b}", "?(a)", "&>>a", "(a) ", "!a ", " -a ", "( a; "],
+    "cmd": ["a|", "a>b ", "a&", "$(", "if a;then b;fi "],
+    "python": ["a;", "a=b;"],
+    "exec": ["tools.exec_command({cmd: 'ls'});"],
+}
+"""What took the parsers seconds, or would make this code take them."""
+
+
+@pytest.mark.parametrize(
+    ("tool", "unit"), [(tool, unit) for tool, units in NONSENSE.items() for unit in units]
+)
+def test_the_work_on_the_longest_nonsense_is_bounded(tool: str, unit: str) -> None:
+    """Both kinds of work are counted: ours, and what the parser is let have."""
+    text = (unit * 50_000)[:49_900]
+    arguments = text if tool == "exec" else json.dumps({"command": text})[:49_990]
+    _, work = judge_counting(tool, arguments, RULES, PROJECT, None)
+    # What was one too many stopped it.
+    assert work.parser_load <= MOST_LOAD
+    assert work.steps <= allowance(50_000) + 50_000 // 2
+    assert allowance(50_000) <= 60_000
+
+
+def test_a_long_sensible_script_is_read_to_its_end() -> None:
+    lines = ["if [ -f a.txt ]; then", '  cp a.txt out/ && echo "copied a.txt"', "fi"]
+    script = "\n".join(lines * 200)
+    assert verdict(script) == Allowed()
+    assert isinstance(verdict(f"{script}\ngit reset --hard"), Dangerous)
+    code = "def f(x):\n    return {'a': (x | 1), 'b': [x, {x}]}\n" * 150
+    written = f"cat > a.py <<'EOF'\n{code}EOF\n"
+    assert len(written) > 7_000
+    assert verdict(written) == Allowed()
+    assert isinstance(verdict(f"{written}git reset --hard"), Dangerous)

@@ -17,6 +17,9 @@ from llmitm.stages.tools.commands import HOLE, Simple, Unreadable
 MAX_DEPTH = 90
 STEPS_PER_CHARACTER = 40
 FEWEST_STEPS = 4000
+MOST_STEPS = 15_000
+"""Beside what it costs to read the text itself. A step takes about a microsecond."""
+STEPS_PER_COMMAND = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ class Reading:
     """One judgement in progress.
 
     found: every simple command; doubts: what could not be read; origins: programs whose output went
-    into the word being read; languages: how to read each language.
+    into the word being read; languages: how to read each language; parser_load:
+    what parsers have had to do, see `parsing`.
     """
 
     rules: CommandsRow
@@ -89,6 +93,7 @@ class Reading:
     active: list[str] = field(default_factory=list[str])
     steps: int = 0
     depth: int = 0
+    parser_load: float = 0.0
 
     def spend(self, steps: int = 1) -> None:
         """Counts steps. Raises Unreadable when there were too many."""
@@ -143,4 +148,4 @@ class Reading:
 
 def allowance(characters: int) -> int:
     """Steps that a text of this length may take."""
-    return FEWEST_STEPS + STEPS_PER_CHARACTER * characters
+    return FEWEST_STEPS + min(STEPS_PER_CHARACTER * characters, characters * 3 // 4 + MOST_STEPS)

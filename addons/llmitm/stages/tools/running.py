@@ -23,7 +23,7 @@ from llmitm.stages.tools.commands import (
 )
 from llmitm.stages.tools.options import parsed
 from llmitm.stages.tools.printing import find_roots, printed
-from llmitm.stages.tools.reading import Reading, Scope, Stream
+from llmitm.stages.tools.reading import STEPS_PER_COMMAND, Reading, Scope, Stream
 
 _PATH = re.compile(r"[/\\]|\.(?:exe|com|bat|cmd|ps1)$", re.IGNORECASE)
 """A program that is named by where it lies. Windows looks in the present folder too."""
@@ -31,7 +31,7 @@ _PATH = re.compile(r"[/\\]|\.(?:exe|com|bat|cmd|ps1)$", re.IGNORECASE)
 
 def run_simple(reading: Reading, simple: Simple, scope: Scope, stream: Stream | None) -> str:
     """What the command prints; it and all it runs are in `reading.found`."""
-    reading.spend(1 + len(simple.words))
+    reading.spend(STEPS_PER_COMMAND + len(simple.words))
     with reading.deeper():
         word = simple.words[0]
         if unknown(word) or any(letter in word for letter in "*?["):
