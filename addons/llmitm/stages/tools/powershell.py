@@ -22,16 +22,6 @@ from llmitm.stages.tools.running import run_simple
 
 POWERSHELL = Language(tree_sitter_powershell.language())
 
-    "{": 700,
-    "(": 900,
-    "&": 900,
-    ">": 900,
-    "<": 900,
-    "!": 1500,
-    "-": 1400,
-    "$": 1500,
-    "\\": 3000,
-}
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|((?:\w+:)?\w+))")
 _HERE = re.compile(r"((?:^|[;|&({\n])[ \t]*)\./")
 _EVALUATORS = ("iex", "invoke-expression")

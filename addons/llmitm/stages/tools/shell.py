@@ -21,16 +21,6 @@ from llmitm.stages.tools.words import Words
 BASH = Language(tree_sitter_bash.language())
 
 _CONTINUED = re.compile(r"(?<!\\)((?:\\\\)*)\\\r?\n")
-    "|": 900,
-    "(": 950,
-    ")": 1500,
-    "<": 1300,
-    "{": 2000,
-    "[": 950,
-    "&": 2000,
-    "~": 2300,
-    ">": 5000,
-}
 _MAX_PRINTED = 50_000
 _MAX_TURNS = 16
 
