@@ -1065,3 +1065,10 @@ def test_a_long_sensible_script_is_read_to_its_end() -> None:
     assert len(written) > 7_000
     assert verdict(written) == Allowed()
     assert isinstance(verdict(f"{written}git reset --hard"), Dangerous)
+
+
+def test_characters_of_every_plane_are_letters_of_words() -> None:
+    for code in (0x800, 0x4E00, 0xFFFD, 0x1F600, 0xE0000, 0x10FFFF):
+        sign = chr(code)
+        assert verdict(f"echo {sign} > {sign}.txt && cat <<{sign}\nx\n{sign}\n") == Allowed()
+        assert isinstance(verdict(f"echo '{sign}' ${sign}; rm -rf /"), Dangerous)

@@ -8,6 +8,7 @@ the load, which is limited for one whole judgement. A long script of people has 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from tree_sitter import Language, Parser, Tree
@@ -16,6 +17,8 @@ from llmitm.stages.tools.commands import Unreadable
 from llmitm.stages.tools.reading import Reading
 
 MOST_LOAD = 1.0
+_BEYOND = re.compile(rb"(?!\xe2\x80[\x90-\x9f])[\xe0-\xf7][\x80-\xbf]{2,3}")
+"""Characters from U+0800 on, but for the dashes and quotes that PowerShell knows."""
 DEAR_IN_BASH: Mapping[str, int] = {
     "|": 900,
     "(": 700,
@@ -53,4 +56,10 @@ def parsed_tree(
     reading.parser_load += load(source, dear)
     if reading.parser_load > MOST_LOAD:
         raise Unreadable("it takes too long to be parsed")
-    return Parser(language).parse(source)
+    # Scanners of grammars look such characters up in tables that end before them, and crash. To a
+    # shell they are letters; the places stay the same.
+    return Parser(language).parse(_BEYOND.sub(_letters, source))
+
+
+def _letters(found: re.Match[bytes]) -> bytes:
+    return b"x" * len(found[0])
