@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmitm.desk.bench_table import pairs_table
+from llmitm.desk.bench_table import pairs_table, policies_table
 
 STREAM = {"way": "openai_chat>gemini_generate", "workload": "stream"}
 
@@ -30,3 +30,17 @@ def test_a_row_per_way_with_both_shapes_and_the_stream_beside_it() -> None:
 
 def test_reports_without_bodies_have_no_such_table() -> None:
     assert pairs_table({"results": []}) == ""
+
+
+def test_a_row_per_policy_and_per_size_of_piece() -> None:
+    report = {
+        "policies": [
+            {"policy": "tools", "request_us": 7.3, "event_us": 5.78},
+            {"policy": "route", "request_us": 1.8, "event_us": None},
+        ],
+        "redaction": [{"pieces": "200 bytes", "messages": 4692, "ms_per_mb": 2.75}],
+    }
+    text = policies_table(report)
+    assert "| tools | 7.30 | 5.78 |\n| route | 1.80 | – |\n" in text
+    assert "| 200 bytes | 4,692 | 2.75 |" in text
+    assert policies_table({"results": []}) == ""

@@ -6,12 +6,15 @@ import json
 
 import pytest
 
+from llmitm.canon.fold import fold
 from llmitm.canon.parts import Text, ToolCall, ToolResult
 from llmitm.canon.turns import text_of
 from llmitm.canon.values import DEFAULT_FACTS
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.mitm.bench_bodies import MEGABYTE, Shape, body_of, rounds
 from llmitm.mitm.bench_dialects import edited, measured
+from llmitm.mitm.bench_policies import PIECES, answer, policies, redaction
+from llmitm.ruleset.loading import load
 
 PROTOCOLS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini_generate")
 SHAPES: tuple[Shape, ...] = ("many", "few")
@@ -64,3 +67,26 @@ def test_a_row_for_every_way_and_shape() -> None:
 def test_no_body_of_an_unknown_protocol() -> None:
     with pytest.raises(ValueError, match="no requests for soap"):
         body_of("soap", "m", rounds("few"), stream=False)
+
+
+def test_a_row_for_every_policy_that_is_shipped_and_for_all_of_them() -> None:
+    rows = {row["policy"]: row for row in policies(tries=1)}
+    shipped = [row.name for row in load("", {}).pipeline.stages]
+    assert list(rows) == [*shipped, "redact, a secret in the prompt", "all of them"]
+    seen = [name for name, row in rows.items() if row["event_us"] is not None]
+    # They look at the answer, and a secret in the prompt makes redaction look too.
+    assert {"tools", "loops", "tool_loops", "redact, a secret in the prompt"} <= set(seen)
+    assert "redact" not in seen
+
+
+def test_the_answer_that_policies_are_shown_has_its_calls() -> None:
+    folded = fold(answer()).choices[0]
+    calls = [part for part in folded.parts if isinstance(part, ToolCall)]
+    assert len(calls) == 5
+    assert all(json.loads(call.arguments)["command"] for call in calls)
+
+
+def test_a_row_for_every_size_of_the_pieces_of_a_prompt() -> None:
+    rows = redaction(tries=1)
+    assert [row["pieces"] for row in rows] == list(PIECES)
+    assert [row["messages"] for row in rows][-1] == 1

@@ -7,12 +7,13 @@ import time
 
 import pytest
 
+from llmitm.canon.events import Usage
 from llmitm.canon.values import EFFORT_BUDGETS, Facts
 from llmitm.ruleset.examples import outcomes
 from llmitm.ruleset.layers import shipped_folder
 from llmitm.ruleset.loading import check, load_folders
 from llmitm.ruleset.matching import Endpoint
-from llmitm.ruleset.models import FamilyRow, ModelsFile
+from llmitm.ruleset.models import FamilyRow, ModelsFile, cost_usd
 from llmitm.ruleset.routes import RoutesFile
 from recordings import load as recorded
 from recordings import needs_corpus
@@ -228,6 +229,17 @@ def test_every_price_has_input_and_output() -> None:
         assert row.input is not None, row.name
         assert row.output is not None, row.name
         assert row.cache_read is None or row.cache_read < row.input <= row.output, row.name
+        assert row.cache_write is None or row.cache_write == pytest.approx(row.input * 1.25)
+
+
+def test_cached_answers_have_a_cost_wherever_the_vendor_names_one() -> None:
+    # The list of OpenAI has no price for cached input of these.
+    without = {row.name for row in RULES.models.prices if row.cache_read is None}
+    assert without == {"gpt-5-5-pro", "gpt-5-4-pro"}
+    usage = Usage(input_tokens=1_000_000, output_tokens=0, cache_read_tokens=900_000)
+    assert cost_usd(usage, RULES.models.price("gemini-2.5-pro")) == pytest.approx(0.2375)
+    assert cost_usd(usage, RULES.models.price("deepseek-v4-flash")) == pytest.approx(0.0354)
+    assert cost_usd(usage, RULES.models.price("gpt-5.4-pro")) is None
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,27 @@ def pairs_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def policies_table(report: Mapping[str, Any]) -> str:
+    """What each policy costs, and redaction per megabyte of prompt, as two Markdown tables.
+
+    report: as `bench_table`'s, with `policies` (rows of policy, request_us, event_us) and
+    `redaction` (rows of pieces, messages, ms_per_mb); empty without.
+    """
+    if not report.get("policies"):
+        return ""
+    lines = ["| policy | µs per small request | µs per streamed event |", "|---|---:|---:|"]
+    for row in report["policies"]:
+        cells = (_number(row["request_us"]), _number(row["event_us"]))
+        lines.append(f"| {row['policy']} | {' | '.join(cells)} |")
+    lines += ["", "| a prompt of 1 MB in pieces of | messages | redaction, ms per MB |"]
+    lines.append("|---|---:|---:|")
+    lines += [
+        f"| {row['pieces']} | {row['messages']:,} | {_number(row['ms_per_mb'])} |"
+        for row in report["redaction"]
+    ]
+    return "\n".join([*lines, ""])
+
+
 def _short(way: str) -> str:
     """`chat→anthr` for `openai_chat>anthropic_messages`, `read chat` for `read openai_chat`."""
     source, arrow, target = way.partition(">")

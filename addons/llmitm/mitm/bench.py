@@ -4,7 +4,8 @@ Ways: straight to the sim; bare mitmdump with a pass-through stream callable; ll
 llmitm translating, one way per dialect pair. Workloads: small requests, a 1 MB history, streams of
 500 events as fast as they come, and of an event every two milliseconds. Every way takes its turn in
 every round, so that a change of the machine's mood hits all alike. Beside it, without a proxy: what
-one megabyte costs the dialects themselves (`bench_dialects`). Never asserts: a bench measures,
+one megabyte costs the dialects themselves (`bench_dialects`), what each policy costs and redaction
+per megabyte (`bench_policies`). Never asserts: a bench measures,
 tests prove.
 """
 
@@ -26,9 +27,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from llmitm.desk.bench_table import Result, bench_table, pairs_table
+from llmitm.desk.bench_table import Result, bench_table, pairs_table, policies_table
 from llmitm.mitm.bench_bodies import MEGABYTE, Round, body_of, rounds
 from llmitm.mitm.bench_dialects import measured
+from llmitm.mitm.bench_policies import policies, redaction
 from llmitm.mitm.load import Connection, Place, Sample, post
 from llmitm.mitm.processes import Child, bare_proxy, llmitm_proxy, sim_process
 
@@ -277,15 +279,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(stderr=True)
     try:
         with console.status("measuring one megabyte …"):
-            bodies = measured(arguments.pairs)
-        report = asyncio.run(run(arguments, console)) | {"bodies": bodies}
+            alone = {
+                "bodies": measured(arguments.pairs),
+                "policies": policies(),
+                "redaction": redaction(),
+            }
+        report = asyncio.run(run(arguments, console)) | alone
     except (ConnectionError, OSError, TimeoutError) as error:
         console.print(f"llmitm bench: {error}", style="red")
         return 1
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     Console().print(bench_table(report))
-    Console().print(pairs_table(report), markup=False, highlight=False, soft_wrap=True)
+    for table in (policies_table(report), pairs_table(report)):
+        Console().print(table, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

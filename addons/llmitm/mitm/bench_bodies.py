@@ -17,7 +17,7 @@ MEGABYTE = 1_000_000
 type Shape = Literal["many", "few"]
 type Object = dict[str, object]
 
-_LINE = 'The quick brown fox jumps over the lazy dog; it\'s "fine" – naïve, isn’t it?\n'
+LINE = 'The quick brown fox jumps over the lazy dog; it\'s "fine" – naïve, isn’t it?\n'
 _ROUNDS: dict[Shape, int] = {"many": 525, "few": 50}
 _SCHEMA: Object = {"type": "object", "properties": {"path": {"type": "string"}}}
 _TOOL = "read_file"
@@ -39,15 +39,15 @@ def rounds(shape: Shape) -> list[Round]:
     """A conversation whose bodies come to about a megabyte."""
     count = _ROUNDS[shape]
     if shape == "few":
-        text = _LINE * (MEGABYTE // (2 * count) // len(_LINE.encode()))
+        text = LINE * (MEGABYTE // (2 * count) // len(LINE.encode()))
         return [Round(text, text) for _ in range(count)]
     return [
         Round(
-            _LINE * 4,
+            LINE * 4,
             f"I look at number {place}.",
             call=f"call_{place:05}",
             arguments=json.dumps({"path": f"src/number_{place}.py", "lines": [place, place + 40]}),
-            told=_LINE * 15,
+            told=LINE * 15,
         )
         for place in range(count)
     ]

@@ -173,6 +173,13 @@ class KnownRow(Row):
     )
 
 
+class ItemRow(Row):
+    """An item that only one protocol knows."""
+
+    kind: str = Field(min_length=1, description="Its `type` on the wire.")
+    keys: tuple[str, ...] = Field(min_length=1, description="Its keys that are looked at.")
+
+
 class RedactFile(Row):
     """`rules/redact.yaml`."""
 
@@ -200,6 +207,10 @@ class RedactFile(Row):
     harmless: tuple[Linear, ...] = Field(
         default=(),
         description="Searched for in what `detect` found, case is no matter; it is then left.",
+    )
+    items: tuple[ItemRow, ...] = Field(
+        default=(),
+        description="Items that only one protocol knows and that are looked at nevertheless.",
     )
     detect: tuple[DetectRow, ...] = Field(default=(), description="Secrets known by their form.")
 

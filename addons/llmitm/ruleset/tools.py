@@ -7,6 +7,8 @@ family is matched against simple commands, after quoting, expansion and wrappers
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -137,6 +139,22 @@ class CommandsRow(Row):
     places: PlacesRow = Field(default=PlacesRow(), description="What folders are.")
     families: tuple[FamilyRow, ...] = Field(default=(), description="What is dangerous.")
 
+    def rows_for(self, program: str) -> Sequence[tuple[FamilyRow, MatchRow]]:
+        """The shapes that a command of this program can have, with their families, in order."""
+        return self._rows.get(program, self._rows[""])
+
+    @cached_property
+    def _rows(self) -> Mapping[str, Sequence[tuple[FamilyRow, MatchRow]]]:
+        """By program; under the empty name those of any program."""
+        rows = [
+            (family, row) for family in self.families if family.enabled for row in family.matches
+        ]
+        programs = {program for _, row in rows for program in row.programs}
+        return {
+            program: [pair for pair in rows if not pair[1].programs or program in pair[1].programs]
+            for program in ("", *programs)
+        }
+
 
 class SandboxExampleRow(Row):
     """A call of a tool in the project `/code/project`."""
@@ -171,11 +189,27 @@ class SandboxRow(Row):
     examples: tuple[SandboxExampleRow, ...] = Field(default=(), description="Tried by the tests.")
 
 
+class ProviderCallRow(Row):
+    """A call of a tool that a provider defines and the client runs."""
+
+    kind: str = Field(min_length=1, description="The `type` of its item or block on the wire.")
+    tool: str = Field(min_length=1, description="The tool's name for everything in this file.")
+    arguments: tuple[str, ...] = Field(
+        min_length=1, description="Its keys that say what it would do."
+    )
+    provider_environments: tuple[str, ...] = Field(
+        default=(), description="Types of its `environment` in which the provider runs it itself."
+    )
+
+
 class ToolsFile(Row):
     """`rules/tools.yaml`."""
 
     commands: CommandsRow = Field(default=CommandsRow(), description="Dangerous commands.")
     sandbox: SandboxRow = Field(default=SandboxRow(), description="Files of the project only.")
+    provider_calls: tuple[ProviderCallRow, ...] = Field(
+        default=(), description="Calls of tools that a provider defines and the client runs."
+    )
     policies: tuple[PolicyRow, ...] = Field(
         default=(), description="Which tools may be used; of those that fit the highest decides."
     )

@@ -87,6 +87,26 @@ PARTS = {
     "image": (lambda s: Media(kind="image", data=s), False),
     "call id": (lambda s: ToolCall(id=s, name="n", arguments="{}"), False),
     "signature": (lambda s: Text(text="a", signature=s), False),
+    "local shell": (
+        lambda s: Unknown(
+            dialect="d",
+            kind="local_shell_call",
+            value={"id": "l", "action": {"type": "exec", "command": ["cat", s], "env": {}}},
+        ),
+        True,
+    ),
+    "output of a shell": (
+        lambda s: Unknown(
+            dialect="d",
+            kind="shell_call_output",
+            value={"output": [{"stdout": s, "outcome": {"type": "exit", "exit_code": 0}}]},
+        ),
+        True,
+    ),
+    "id of a shell call": (
+        lambda s: Unknown(dialect="d", kind="shell_call", value={"id": s, "action": {}}),
+        False,
+    ),
     "unknown": (lambda s: Unknown(dialect="d", kind="k", value={"a": s}), False),
 }
 

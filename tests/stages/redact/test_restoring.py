@@ -25,7 +25,7 @@ from llmitm.canon.events import (
     Start,
 )
 from llmitm.canon.fold import fold, unfold
-from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall
+from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, Unknown
 from llmitm.canon.request import Message, Request
 from llmitm.canon.response import Choice, Response
 from llmitm.dialects.catalog import DIALECTS
@@ -100,7 +100,7 @@ def cut(events: Sequence[Event], dice: random.Random) -> list[Event]:
 
 
 def restored(events: Sequence[Event]) -> list[Event]:
-    restoring = Restoring(PLACES)
+    restoring = Restoring(PLACES, {})
     return [one for event in events for one in restoring.feed(event)]
 
 
@@ -169,7 +169,7 @@ def test_what_is_kept_back_goes_out_with_any_end(text: str, how: str) -> None:
 
 
 def test_only_the_beginning_of_a_placeholder_is_kept_back() -> None:
-    restoring = Restoring(PLACES)
+    restoring = Restoring(PLACES, {})
     texts = ["Hello L", "ovely ", MARKS[2][:20], MARKS[2][20:] + "! L", "LM", "s"]
     got = [
         [
@@ -183,7 +183,7 @@ def test_only_the_beginning_of_a_placeholder_is_kept_back() -> None:
 
 
 def test_events_that_hold_nothing_are_the_very_same_objects() -> None:
-    restoring = Restoring(PLACES)
+    restoring = Restoring(PLACES, {})
     for event in unfold(answer([Text(text="nothing to see"), part(4, '{"a": 1}')])):
         (got,) = restoring.feed(event)
         assert got is event
@@ -289,3 +289,20 @@ def test_nothing_is_watched_where_nothing_was_replaced() -> None:
     assert not redact.watches(turn("c2"))
     # A later turn of the conversation may name what an earlier one sent.
     assert PLACEHOLDER.search(repr(sent(redact, turn("c1"), asks("and", SECRETS[0]))))
+
+
+def test_a_command_of_a_provider_s_own_tool_gets_its_secrets_back() -> None:
+    def call(word: str) -> Unknown:
+        action = {"type": "exec", "command": ["login", "--with", f"{word}!"], "env": {}}
+        value = {"type": "local_shell_call", "id": MARKS[0], "action": action}
+        return Unknown(dialect="openai_responses", kind="local_shell_call", value=value)
+
+    restoring = Restoring(PLACES, {"local_shell_call": ("action",)})
+    for mark, secret in zip(MARKS, SECRETS, strict=True):
+        assert restoring.feed(PartStart(0, call(mark))) == (PartStart(0, call(secret)),)
+        assert restoring.feed(PartEnd(0)) == (PartEnd(0),)
+    untouched = PartStart(1, call(STRANGER))
+    assert restoring.feed(untouched)[0] is untouched
+    assert Restoring(PLACES, {}).feed(PartStart(0, call(MARKS[0]))) == (
+        PartStart(0, call(MARKS[0])),
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -27,6 +27,8 @@ KNOWN = "known"
 _STRICTEST = ("block", "ask", "one_way", "replace")
 _REMEMBERED_CHARS = 1 << 10
 _MOST_REMEMBERED = 1 << 14
+_LONG_CHARS = 1 << 12
+_BETWEEN = "\n"
 _HALF_CHARACTERS = re.compile("[\ud800-\udfff]")
 
 
@@ -45,13 +47,17 @@ NOTHING: tuple[Found, ...] = ()
 
 
 class Rows:
-    """The rows of the rules, ready to look; shared by all finders."""
+    """The rows of the rules, ready to look; shared by all finders.
+
+    items: `type` of an item that only its protocol knows -> its keys that are looked at.
+    """
 
     def __init__(self, file: RedactFile) -> None:
         self.rows: tuple[DetectRow, ...] = file.active
         self.modes: dict[str, RedactMode] = {row.name: file.mode_of(row) for row in file.active}
         self.modes[KNOWN] = file.mode_of(file.known)
         self.harmless = file.harmless_patterns
+        self.items = {row.kind: row.keys for row in file.items}
         self.min_chars = file.known.min_chars
         texts = [row.quick_text for row in file.active]
         self.any = quick("|".join(texts)) if texts else None
@@ -84,6 +90,32 @@ class Finder:
         if not text.isascii() and (plain := _plain(text)) is not text:
             return self._found(text, plain)
         return NOTHING
+
+    def may_hold(self, texts: Sequence[str]) -> bool:
+        """Whether something may stand in one of them; no = `find` finds nothing in any.
+
+        All are asked for at once: to ask costs more than to read a short text. What stands between
+        two is no letter or digit, so that a secret may begin behind it.
+        """
+        if not texts:
+            return False
+        if len(texts) == 1:
+            return self._may_hold(texts[0])
+        short = [text for text in texts if len(text) < _LONG_CHARS]
+        if len(short) < len(texts):
+            long = (text for text in texts if len(text) >= _LONG_CHARS)
+            if any(map(self._may_hold, long)):
+                return True
+        return self._may_hold(_BETWEEN.join(short))
+
+    def _may_hold(self, text: str) -> bool:
+        if self._first is None:
+            return False
+        if self._first.isinstance_python(text) or _says(self._rest, text):
+            return True
+        if text.isascii() or (plain := _plain(text)) is text:
+            return False
+        return self._first.isinstance_python(plain) or _says(self._rest, plain)
 
     def _found(self, text: str, plain: str) -> tuple[Found, ...]:
         if len(text) < _REMEMBERED_CHARS:

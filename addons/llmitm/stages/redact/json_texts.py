@@ -12,6 +12,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pydantic_core import from_json
+
 # A string that is never closed reaches to the end: no text is read twice.
 _STRING = re.compile(r'"((?:[^"\\]++|\\.)*+)(?:"|\\?\Z)', re.DOTALL)
 _BARE = re.compile(r"[\w.+-]*")
@@ -43,6 +45,20 @@ def escaped(text: str) -> str:
     except UnicodeEncodeError:
         inside = json.dumps(text)
     return inside[1:-1]
+
+
+def said(text: str) -> str:
+    """`Reading(text).said`, without the places: several times as fast where the text is JSON."""
+    if "\\" not in text:
+        return text
+    try:
+        from_json(text)
+    except (ValueError, TypeError):  # TypeError: half characters
+        return Reading(text).said
+    # JSON has backslashes in its strings alone. As the inside of one string it reads the same.
+    one = text.replace(r"\\", r"\u005c").replace(r"\"", r"\u0022").replace('"', r"\"")
+    read: str = from_json(f'"{one}"')
+    return read
 
 
 class Reading:

@@ -1,38 +1,42 @@
 """A request without its secrets: the texts that people, tools and models wrote, nothing else.
 
-Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, what canon
-does not know. What was not edited is the same object as before.
+Never touched: signatures, signed or encrypted thinking, images, ids, tools on offer, items that
+only one protocol knows (but for those of the rules). What was not edited is the same object.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult
+from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.request import Message, Request
 from llmitm.canon.values import Json
 from llmitm.ruleset.redact import RedactMode
 from llmitm.stages.redact.finding import Finder, Found
-from llmitm.stages.redact.json_texts import Reading
+from llmitm.stages.redact.json_texts import Reading, said
 from llmitm.stages.redact.placeholders import Placeholders
 
+type Items = Mapping[str, tuple[str, ...]]
+
 _REMEMBERED_CHARS = 1 << 10
+_BATCH_MESSAGES = 1 << 7
 
 
 @dataclass(slots=True, kw_only=True)
 class Replacing:
     """One walk over one request, and what came of it.
 
-    placeholders: gives the conversation's table, asked only when there is a secret;
-    acting: the modes in force, what is found in others is left; rules: rule -> how often it was
-    found; refusing, asking: the first rule that refuses or asks, empty = none does; new: how many
-    secrets this conversation had not seen.
+    placeholders: gives the conversation's table, asked only when there is a secret; items: as
+    `Rows` has them; acting: the modes in force, what is found in others is left; rules: rule -> how
+    often it was found; refusing, asking: the first rule that refuses or asks, empty = none does;
+    new: how many secrets this conversation had not seen.
     """
 
     finder: Finder
     placeholders: Callable[[], Placeholders]
+    items: Items
     acting: frozenset[RedactMode]
     one_way_text: str
     rules: dict[str, int] = field(default_factory=dict[str, int])
@@ -42,11 +46,65 @@ class Replacing:
 
     def request(self, request: Request) -> Request:
         """The request with something else where secrets stood; the same object without any."""
-        instructions = self._parts(request.instructions)
-        messages = _each(request.messages, self._message)
+        instructions = request.instructions
+        if self._may_hold(instructions):
+            instructions = self._parts(instructions)
+        messages = self._messages(request.messages)
         if instructions is request.instructions and messages is request.messages:
             return request
         return replace(request, instructions=instructions, messages=messages)
+
+    def _messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """In batches: only those are looked at closely that may hold something."""
+        changed: list[Message] | None = None
+        for first in range(0, len(messages), _BATCH_MESSAGES):
+            batch = messages[first : first + _BATCH_MESSAGES]
+            if not self._may_hold([part for one in batch for part in one.parts]):
+                continue
+            for place, message in enumerate(batch, first):
+                new = self._message(message)
+                if new is not message:
+                    changed = changed or list(messages)
+                    changed[place] = new
+        return messages if changed is None else tuple(changed)
+
+    def _may_hold(self, parts: Sequence[Part]) -> bool:
+        """Whether something might be found in these parts."""
+        texts = [part.text for part in parts if type(part) is Text]
+        clean: list[bytes] = []
+        if len(texts) < len(parts):
+            for part in parts:
+                if type(part) is not Text:
+                    self._gather(part, texts, clean)
+        if self.finder.may_hold(texts):
+            return True
+        for key in clean:
+            self.finder.remember(key)
+        return False
+
+    def _gather(self, part: Part, texts: list[str], clean: list[bytes]) -> None:
+        """All of a part that is looked at. clean: digests of what is then known as clean."""
+        match part:
+            case ToolCall():
+                if part.kind == "function":
+                    _gather_json(part.arguments, self.finder, texts, clean)
+                else:
+                    texts.append(part.arguments)
+            case ToolResult():
+                for inner in part.parts:
+                    self._gather(inner, texts, clean)
+                if part.value is not None and not isinstance(part.value, bool):
+                    _gather_json(_printed(part.value), self.finder, texts, clean)
+            case Reasoning():
+                if part.signature is None and part.encrypted is None:
+                    texts.append(part.text)
+            case Text() | Refusal():
+                texts.append(part.text)
+            case Media():
+                texts.append(part.text or "")
+            case Unknown():
+                for _, value in looked_at(part, self.items):
+                    _gather_json(_printed(value), self.finder, texts, clean)
 
     def _message(self, message: Message) -> Message:
         parts = self._parts(message.parts)
@@ -75,6 +133,13 @@ class Replacing:
             case Media() if part.text is not None:
                 text = self.text(part.text)
                 return part if text is part.text else replace(part, text=text)
+            case Unknown():
+                value = part.value
+                for key, inner in looked_at(part, self.items):
+                    new = self._value(inner)
+                    if new is not inner and isinstance(value, dict):
+                        value = {**value, key: new}
+                return part if value is part.value else replace(part, value=value)
             case _:
                 return part
 
@@ -118,7 +183,7 @@ class Replacing:
     def _value(self, value: Json) -> Json:
         if value is None or isinstance(value, bool):
             return value
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = _printed(value)
         new = self.json_text(text)
         return value if new is text else json.loads(new)
 
@@ -140,6 +205,27 @@ class Replacing:
         placeholder, new = self.placeholders().of(secret)
         self.new += new
         return placeholder
+
+
+def looked_at(part: Unknown, items: Items) -> list[tuple[str, Json]]:
+    """The keys of an item that are looked at, with what they hold."""
+    keys = items.get(part.kind)
+    if not keys or not isinstance(part.value, dict):
+        return []
+    return [(key, part.value[key]) for key in keys if key in part.value]
+
+
+def _gather_json(text: str, finder: Finder, texts: list[str], clean: list[bytes]) -> None:
+    if "\\" in text and len(text) >= _REMEMBERED_CHARS:
+        key = finder.digest(text)
+        if finder.is_clean(key):
+            return
+        clean.append(key)
+    texts.append(said(text))
+
+
+def _printed(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _each[T](items: tuple[T, ...], change: Callable[[T], T]) -> tuple[T, ...]:

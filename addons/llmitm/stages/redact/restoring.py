@@ -8,6 +8,7 @@ end of its part. Never: puts back what was not replaced in this conversation.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -23,10 +24,11 @@ from llmitm.canon.events import (
     PartEnd,
     PartStart,
 )
-from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall
+from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, Unknown
 from llmitm.ruleset.redact import PLACEHOLDER
 from llmitm.stages.redact.json_texts import escaped
 from llmitm.stages.redact.placeholders import PLACEHOLDER_CHARS, PREFIX, Placeholders
+from llmitm.stages.redact.replacing import Items, looked_at
 
 _BEGINNING = re.compile(f"{PREFIX}[a-z2-7]*")
 
@@ -45,10 +47,11 @@ class _Open:
 
 
 class Restoring:
-    """Puts the secrets of one conversation back into one answer."""
+    """Puts the secrets of one conversation back into one answer. items: as `Rows` has them."""
 
-    def __init__(self, placeholders: Placeholders) -> None:
+    def __init__(self, placeholders: Placeholders, items: Items) -> None:
         self._placeholders = placeholders
+        self._items = items
         self._parts: dict[tuple[int, int], _Open] = {}
 
     def feed(self, event: Event) -> tuple[Event, ...]:
@@ -80,6 +83,8 @@ class Restoring:
             case ToolCall():
                 form = "json" if event.part.kind == "function" else "text"
                 part, said = _Open("arguments", form), event.part.arguments
+            case Unknown():
+                return self._item(event, event.part)
             case _:
                 return event
         self._parts[event.choice, event.index] = part
@@ -87,6 +92,15 @@ class Restoring:
             return event
         out = self._taken(part, said)
         return event if out == said else replace(event, part=_with_text(event.part, out))
+
+    def _item(self, event: PartStart, item: Unknown) -> PartStart:
+        value = item.value
+        for key, inner in looked_at(item, self._items):
+            text = json.dumps(inner)
+            new = self._restored(_Open("arguments", "json"), text)
+            if new != text and isinstance(value, dict):
+                value = {**value, key: json.loads(new)}
+        return event if value is item.value else replace(event, part=replace(item, value=value))
 
     def _delta(self, event: PartDelta) -> tuple[Event, ...]:
         place = event.choice, event.index

@@ -7,7 +7,7 @@ here at all. Never: writes a secret to a log, a trace or the disk.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from llmitm.canon.events import Event, Fault
 from llmitm.canon.request import Request
@@ -94,6 +94,7 @@ class Redact(Stage):
         return Replacing(
             finder=self._finder_for(turn.secrets),
             placeholders=lambda: self._tables.of(_key(turn)),
+            items=self._rows.items,
             acting=acting,
             one_way_text=self._file.one_way_text,
         )
@@ -102,7 +103,9 @@ class Redact(Stage):
         """The answer with what was replaced in this conversation."""
         restoring = turn.memory.get(_NAME)
         if restoring is None:
-            restoring = turn.memory[_NAME] = Restoring(self._tables.of(_key(turn)))
+            restoring = turn.memory[_NAME] = Restoring(
+                self._tables.of(_key(turn)), self._rows.items
+            )
         return restoring.feed(event)
 
     def _finder_for(self, secrets: tuple[str, ...]) -> Finder:
@@ -126,13 +129,6 @@ class Redact(Stage):
 def _key(turn: Turn) -> str:
     """Whose placeholders they are."""
     return turn.conversation.key or turn.scope.hex()
-
-
-def counter(ruleset: Ruleset, salt: bytes) -> Callable[[str], int]:
-    """A function that says how many secrets a text holds: what a prompt costs, to be measured."""
-    known = (key.get_secret_value() for key in ruleset.known_secrets)
-    finder = Finder(Rows(ruleset.redact), known, salt)
-    return lambda text: len(finder.find(text))
 
 
 def _refused(rule: str) -> Refuse:

@@ -92,6 +92,10 @@ def _object(pairs: Pairs, rules: CommandsRow, given: Given, level: int) -> None:
             elif isinstance(held, str):
                 given.texts.append(held)
             else:
+                if name.endswith("s") and isinstance(held, list):
+                    # `commands` may be several commands as well as the words of one.
+                    items = cast("list[Any]", held)
+                    given.texts += [one for one in items if isinstance(one, str)]
                 _collect(held, rules, given, level + 1)
         elif name in rules.nested_keys:
             inner = parsed_arguments(held)[0] if isinstance(held, str) else held

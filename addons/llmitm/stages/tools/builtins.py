@@ -7,6 +7,7 @@ what the command prints.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 from llmitm.stages.tools.commands import HOLE, HOLES, HOME, Simple, plain, unknown
 from llmitm.stages.tools.options import parsed
@@ -86,16 +87,64 @@ def _unread(reading: Reading, simple: Simple, scope: Scope, stream: Stream | Non
     return ""
 
 
+_TARGETS = frozenset({"-o", "--output", "-O", "--output-document"})
+_FOLDERS = frozenset({"-P", "--directory-prefix", "--output-dir"})
+
+
 def _download(reading: Reading, simple: Simple, scope: Scope, stream: Stream | None) -> str:
     """What is loaded into a file may be run later in the same command."""
-    got = parsed(simple.words, ("-o", "--output", "-O", "--output-document"))
-    for flag in ("-o", "--output", "-O", "--output-document"):
-        for target in got.values_of(flag):
-            scope.keep(plain(target), Stream(HOLE, (simple.program,)))
-    for word in simple.words[1:]:
-        if "://" in word and (got.has("-O") or simple.program == "wget"):
-            scope.keep(plain(word).rsplit("/", 1)[-1], Stream(HOLE, (simple.program,)))
+    # For curl `-O` takes no value: the file is called as in the URL.
+    values = (_TARGETS | _FOLDERS) - ({"-O"} if simple.program == "curl" else set())
+    flags = parsed(simple.words, sorted(values)).flags
+    # Spelled out: `--output` is not short for `--output-dir`.
+    folder = next((plain(held) for flag, held in flags if flag in _FOLDERS), "")
+    names = [held for flag, held in flags if flag in _TARGETS and held]
+    names += [
+        word.partition("?")[0].rsplit("/", 1)[-1] for word in simple.words[1:] if "://" in word
+    ]
+    # PowerShell shortens its flags.
+    names += [
+        word
+        for flag, word in pairwise(simple.words[1:])
+        if len(flag) > 2
+        and any(one.startswith(flag.lower()) for one in ("-outfile", "-destination"))
+    ]
+    if simple.program in ("certutil", "bitsadmin"):
+        names += simple.words[-1:]
+    loaded = Stream(HOLE, (simple.program,))
+    for name in names:
+        scope.keep(_inside(folder, name), loaded)
     return HOLE
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{plain(name)}" if folder else plain(name)
+
+
+def _start(reading: Reading, simple: Simple, scope: Scope, stream: Stream | None) -> str:
+    """Windows starts a file by its name."""
+    for word in simple.words[1:]:
+        reading.runs_file(plain(word), scope)
+    return ""
+
+
+def _tee(reading: Reading, simple: Simple, scope: Scope, stream: Stream | None) -> str:
+    """Writes what it reads into files, and prints it."""
+    given = stream if stream is not None else Stream()
+    for target in parsed(simple.words, ()).operands:
+        scope.keep(plain(target), given)
+    return given.text
+
+
+def _moved(reading: Reading, simple: Simple, scope: Scope, stream: Stream | None) -> str:
+    """A file that the command made has another name, or lies in another folder."""
+    operands = [plain(word) for word in parsed(simple.words, ("-t", "-m", "-o", "-g")).operands]
+    for source in operands[:-1]:
+        held = scope.file(source)
+        if held is not None:
+            scope.keep(operands[-1], held)
+            scope.keep(f"{operands[-1]}/{source.rsplit('/', 1)[-1]}", held)
+    return ""
 
 
 STATEFUL: Mapping[str, Builtin] = {
@@ -112,5 +161,21 @@ STATEFUL: Mapping[str, Builtin] = {
     "readarray": _unread,
     "curl": _download,
     "wget": _download,
+    "invoke-webrequest": _download,
+    "iwr": _download,
+    "invoke-restmethod": _download,
+    "irm": _download,
+    "start-bitstransfer": _download,
+    "certutil": _download,
+    "bitsadmin": _download,
+    "start-process": _start,
+    "saps": _start,
+    "invoke-item": _start,
+    "ii": _start,
+    "tee": _tee,
+    "mv": _moved,
+    "cp": _moved,
+    "ln": _moved,
+    "install": _moved,
 }
 """Name -> what it changes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from llmitm.stages.tools.commands import HOLE, Simple, quoted
-from llmitm.stages.tools.reading import Reading, Scope, Stream
+from llmitm.stages.tools.reading import STEPS_PER_COMMAND, Reading, Scope, Stream
 from llmitm.stages.tools.running import run_simple
 
 _TOKEN = re.compile(
@@ -30,7 +30,7 @@ def read_dos(reading: Reading, text: str, scope: Scope, stream: Stream | None) -
         if found["end"]:
             if words:
                 program = _run(reading, words, writes, fed_by, scope)
-                fed_by = [*fed_by, program] if found["end"] == "|" else []
+                fed_by = [*fed_by[-19:], program] if found["end"] == "|" else []
             words, writes, target = [], [], False
         elif found["out"]:
             target = True
@@ -53,13 +53,17 @@ def _run(
         scope.variables[words[1].lower()] = (" ".join(words[2:]),)
         return "set"
     if name in ("if", "for", "call", "start", "else", "do"):
+        reading.spend(STEPS_PER_COMMAND * min(len(words), 8))
         # What follows a condition is a command too; which word begins it is not worth knowing.
         for at in range(1, min(len(words), 8)):
             simple = Simple(tuple(map(quoted, words[at:])), tuple(writes), (), tuple(fed_by))
             reading.found.append(simple)
+            if name in ("call", "start"):
+                reading.runs_file(words[at], scope)
         return name
     simple = Simple(tuple(map(quoted, words)), tuple(writes), (), tuple(fed_by), scope.folder)
     if writes:
+        reading.spend(STEPS_PER_COMMAND)
         reading.found.append(Simple((":redirect", words[0]), tuple(writes), (), (), scope.folder))
     run_simple(reading, simple, scope, None)
     return simple.program

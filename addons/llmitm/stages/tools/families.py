@@ -8,34 +8,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from llmitm.ruleset.tools import FamilyRow, MatchRow, Place
+from llmitm.ruleset.tools import CommandsRow, FamilyRow, MatchRow, Place
 from llmitm.stages.tools.commands import BELOW, HOLE, HOLES, Simple, plain, unknown
 from llmitm.stages.tools.options import Parsed, parsed, same
 from llmitm.stages.tools.places import Holds, Places, sure
 
 
-def judged(
-    simple: Simple, families: Sequence[FamilyRow], places: Places
-) -> tuple[Holds, FamilyRow | None]:
+def judged(simple: Simple, rules: CommandsRow, places: Places) -> tuple[Holds, FamilyRow | None]:
     """How sure it is that the command is of a family, and of which; the surest counts."""
     best: tuple[Holds, FamilyRow | None] = (Holds.NO, None)
-    for family in families:
-        if not family.enabled:
+    for family, row in rules.rows_for(simple.program):
+        if row.fed_by and not set(row.fed_by) & set(simple.fed_by):
             continue
-        for row in family.matches:
-            holds = _matches(simple, row, places)
-            if holds > best[0]:
-                best = (holds, family)
-        if best[0] is Holds.YES:
+        holds = _matches(simple, row, places)
+        if holds > best[0]:
+            best = (holds, family)
+        if holds is Holds.YES:
             break
     return best
 
 
 def _matches(simple: Simple, row: MatchRow, places: Places) -> Holds:
-    if row.programs and simple.program not in row.programs:
-        return Holds.NO
-    if row.fed_by and not set(row.fed_by) & set(simple.fed_by):
-        return Holds.NO
     result = Holds.YES
     if row.writes:
         result = _any_place(simple.writes, row.writes, places, simple.folder)

@@ -17,6 +17,7 @@ from llmitm.stages.tools.commands import Simple, Unreadable, cleaned, quoted
 from llmitm.stages.tools.dos import read_dos
 from llmitm.stages.tools.families import judged
 from llmitm.stages.tools.other_source import read_code_mode, read_other
+from llmitm.stages.tools.parsing import MOST_LOAD
 from llmitm.stages.tools.places import Holds, Places, normal, tidy
 from llmitm.stages.tools.powershell import read_powershell
 from llmitm.stages.tools.python_source import read_python
@@ -55,6 +56,15 @@ class Undecided:
     why: str
 
 
+@value
+class Work:
+    """What a verdict took: steps of reading, the load of parsers (see `parsing`). Together they
+    bound the time."""
+
+    steps: int = 0
+    parser_load: float = 0.0
+
+
 type Verdict = Allowed | Dangerous | Outside | Undecided
 
 ALLOWED = Allowed()
@@ -85,8 +95,8 @@ def judge_counting(
     rules: ToolsFile,
     project_dir: str | None,
     resolve: Callable[[str], str] | None,
-) -> tuple[Verdict, int]:
-    """The verdict and how many steps it took, at most linear in the arguments."""
+) -> tuple[Verdict, Work]:
+    """The verdict and the work it took, at most linear in the arguments and limited."""
     project = normal(tidy(project_dir)) if project_dir else ""
     places = Places(rules.commands.places, project, resolve)
     tool = shell_tool(name, rules)
@@ -94,8 +104,8 @@ def judge_counting(
     if tool is not None and (rules.commands.enabled or fenced):
         return _shell_call(tool, cleaned(arguments), rules, places, fenced)
     if fenced and _named(name, rules.sandbox.tools):
-        return _file_call(cleaned(arguments), rules, places), 0
-    return ALLOWED, 0
+        return _file_call(cleaned(arguments), rules, places), Work()
+    return ALLOWED, Work()
 
 
 def shell_tool(name: str, rules: ToolsFile) -> ShellToolRow | None:
@@ -127,10 +137,10 @@ def _file_call(arguments: str, rules: ToolsFile, places: Places) -> Verdict:
 
 def _shell_call(
     tool: ShellToolRow, arguments: str, rules: ToolsFile, places: Places, fenced: bool
-) -> tuple[Verdict, int]:
+) -> tuple[Verdict, Work]:
     commands = rules.commands
     if len(arguments) > commands.max_characters:
-        return Undecided(f"it is longer than {commands.max_characters} characters"), 0
+        return Undecided(f"it is longer than {commands.max_characters} characters"), Work()
     given = (
         Given(texts=[arguments])
         if tool.language == "javascript"
@@ -144,7 +154,8 @@ def _shell_call(
         reading.doubt(error.say)
     except RecursionError:
         reading.doubt("it is nested too deeply")
-    return _verdict(reading, rules, places, fenced), reading.steps
+    work = Work(reading.steps, reading.parser_load if reading.parser_load <= MOST_LOAD else 0.0)
+    return _verdict(reading, rules, places, fenced), work
 
 
 def _languages(reading: Reading) -> Mapping[str, Runs]:
@@ -192,7 +203,7 @@ def _verdict(reading: Reading, rules: ToolsFile, places: Places, fenced: bool) -
         for simple in reading.found:
             if simple.program in rules.commands.exempt:
                 continue
-            holds, family = judged(simple, rules.commands.families, places)
+            holds, family = judged(simple, rules.commands, places)
             if family is not None and holds is Holds.YES:
                 return Dangerous(family.name, family.why, simple.text)
             if family is not None and not doubtful:

@@ -13,15 +13,17 @@ import re
 from dataclasses import dataclass
 
 import tree_sitter_powershell
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node
 
 from llmitm.stages.tools.commands import HOLE, HOLES, HOME, Simple, plain, quoted, unknown
+from llmitm.stages.tools.parsing import DEAR_IN_POWERSHELL, parsed_tree
 from llmitm.stages.tools.reading import Reading, Scope, Stream
 from llmitm.stages.tools.running import run_simple
 
 POWERSHELL = Language(tree_sitter_powershell.language())
 
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|((?:\w+:)?\w+))")
+_HERE = re.compile(r"((?:^|[;|&({\n])[ \t]*)\./")
 _EVALUATORS = ("iex", "invoke-expression")
 _INVOKERS = ("&", ".")
 _HOMES = ("home", "env:userprofile", "env:home")
@@ -35,9 +37,11 @@ def read_powershell(reading: Reading, text: str, scope: Scope, stream: Stream | 
         if not text:
             reading.doubt("the encoded command could not be read")
             return HOLE
+    # The grammar takes a leading `./` for the operator that loads a script.
+    text = _HERE.sub(r"\1.\\", text)
     source = text.encode("utf-8", "replace")
     reading.spend(len(source) // 2)
-    tree = Parser(POWERSHELL).parse(source)
+    tree = parsed_tree(reading, POWERSHELL, source, DEAR_IN_POWERSHELL)
     _Reader(source, reading, scope).walk(tree.root_node, ())
     if tree.root_node.has_error:
         reading.doubt("the PowerShell text could not be parsed completely")

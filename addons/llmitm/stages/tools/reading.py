@@ -6,6 +6,7 @@ it; what would take more is not read, and said so.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from llmitm.stages.tools.commands import HOLE, Simple, Unreadable
 MAX_DEPTH = 90
 STEPS_PER_CHARACTER = 40
 FEWEST_STEPS = 4000
+MOST_STEPS = 15_000
+"""Beside what it costs to read the text itself. A step takes about a microsecond."""
+STEPS_PER_COMMAND = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,15 @@ class Scope:
 
     def file(self, path: str) -> Stream | None:
         """What the command itself wrote into a file; None = it did not."""
-        return self.files.get(path.removeprefix("./"))
+        return self.files.get(self._place(path))
 
     def keep(self, path: str, stream: Stream) -> None:
         """Remembers what a file holds now."""
-        self.files[path.removeprefix("./")] = stream
+        self.files[self._place(path)] = stream
+
+    def _place(self, path: str) -> str:
+        place = posixpath.join(self.folder or "", path.replace("\\", "/"))
+        return posixpath.normpath(place)
 
     def child(self) -> Scope:
         """A subshell: what it changes stays there, but for files."""
@@ -72,7 +80,8 @@ class Reading:
     """One judgement in progress.
 
     found: every simple command; doubts: what could not be read; origins: programs whose output went
-    into the word being read; languages: how to read each language.
+    into the word being read; languages: how to read each language; parser_load:
+    what parsers have had to do, see `parsing`.
     """
 
     rules: CommandsRow
@@ -84,6 +93,7 @@ class Reading:
     active: list[str] = field(default_factory=list[str])
     steps: int = 0
     depth: int = 0
+    parser_load: float = 0.0
 
     def spend(self, steps: int = 1) -> None:
         """Counts steps. Raises Unreadable when there were too many."""
@@ -113,6 +123,16 @@ class Reading:
             self.spend(1 + len(text) // 4)
             return self.languages[language](text, scope, stream)
 
+    def runs_file(self, name: str, scope: Scope) -> Stream | None:
+        """What the command itself wrote into the file that is run; None = it did not.
+
+        A file that is run by its path runs itself, whatever its name is.
+        """
+        held = scope.file(name)
+        if held is not None:
+            self.found.append(Simple((":file", name), (), (), held.origins, scope.folder))
+        return held
+
     def wrapper(self, program: str) -> WrapperRow | None:
         """The row of a program that runs another one."""
         return next((row for row in self.rules.wrappers if program in row.programs), None)
@@ -128,4 +148,4 @@ class Reading:
 
 def allowance(characters: int) -> int:
     """Steps that a text of this length may take."""
-    return FEWEST_STEPS + STEPS_PER_CHARACTER * characters
+    return FEWEST_STEPS + min(STEPS_PER_CHARACTER * characters, characters * 3 // 4 + MOST_STEPS)

@@ -45,7 +45,8 @@ def _changed(
         if name in rules.commands.command_keys:
             if not isinstance(one, str) and (words is None or not _is_words(one)):
                 return None
-            changed[key] = text if isinstance(one, str) else words
+            several = [text] if name.endswith("s") else words
+            changed[key] = text if isinstance(one, str) else several
             found = True
         elif name in rules.commands.nested_keys and isinstance(one, dict) and level < _MOST_LEVELS:
             inner = _changed(cast("dict[str, Any]", one), text, words, rules, level + 1)

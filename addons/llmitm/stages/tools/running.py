@@ -23,12 +23,15 @@ from llmitm.stages.tools.commands import (
 )
 from llmitm.stages.tools.options import parsed
 from llmitm.stages.tools.printing import find_roots, printed
-from llmitm.stages.tools.reading import Reading, Scope, Stream
+from llmitm.stages.tools.reading import STEPS_PER_COMMAND, Reading, Scope, Stream
+
+_PATH = re.compile(r"[/\\]|\.(?:exe|com|bat|cmd|ps1)$", re.IGNORECASE)
+"""A program that is named by where it lies. Windows looks in the present folder too."""
 
 
 def run_simple(reading: Reading, simple: Simple, scope: Scope, stream: Stream | None) -> str:
     """What the command prints; it and all it runs are in `reading.found`."""
-    reading.spend(1 + len(simple.words))
+    reading.spend(STEPS_PER_COMMAND + len(simple.words))
     with reading.deeper():
         word = simple.words[0]
         if unknown(word) or any(letter in word for letter in "*?["):
@@ -54,7 +57,7 @@ def run_simple(reading: Reading, simple: Simple, scope: Scope, stream: Stream | 
         interpreter = reading.interpreter(program)
         if interpreter is not None:
             return _interpreted(reading, interpreter, simple, scope, stream)
-        made = scope.file(name)
+        made = reading.runs_file(name, scope) if _PATH.search(name) else None
         if made is not None:
             return _held(reading, "posix", made, simple, scope.child(), stream)
         return printed(program, simple.words[1:], stream.text if stream else "")

@@ -11,17 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import tree_sitter_bash
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node
 
-from llmitm.stages.tools.commands import HOLE, Simple, Unreadable, plain
+from llmitm.stages.tools.commands import HOLE, Simple, plain
+from llmitm.stages.tools.parsing import DEAR_IN_BASH, parsed_tree
 from llmitm.stages.tools.reading import Reading, Scope, Stream
 from llmitm.stages.tools.words import Words
 
 BASH = Language(tree_sitter_bash.language())
 
 _CONTINUED = re.compile(r"(?<!\\)((?:\\\\)*)\\\r?\n")
-_MOST = {"|": 1500, "(": 4000, "<": 2000, "{": 4000, "`": 2000}
-"""The grammar takes quadratic time on long pipelines and nested arrays."""
 _MAX_PRINTED = 50_000
 _MAX_TURNS = 16
 
@@ -40,12 +39,9 @@ def read_shell(
         texts = [text, joined] if "#" in text else [joined]
     shown = ""
     for one in texts:
-        for letter, most in _MOST.items():
-            if one.count(letter) > most:
-                raise Unreadable(f"it has more than {most} times {letter}")
         source = one.replace("\r\n", "\n").encode("utf-8", "replace")
         reading.spend(len(source) // 2)
-        tree = Parser(BASH).parse(source)
+        tree = parsed_tree(reading, BASH, source, DEAR_IN_BASH)
         shell = _Shell(source, reading, run, scope)
         shown = shell.statement(tree.root_node, stream)
         if tree.root_node.has_error:
@@ -301,8 +297,9 @@ class _Shell:
             self.reading.found.append(
                 Simple((":redirect", *words), tuple(writes), tuple(reads), (), self.scope.folder)
             )
+        origins = (*(stream.origins if stream is not None else ()), *programs)[-40:]
         for target in writes:
-            self.scope.keep(plain(target), Stream(shown, programs))
+            self.scope.keep(plain(target), Stream(shown, origins))
         for node in after:
             piped = Stream(shown, programs) if node.type == "pipeline" else None
             shown = self.statement(node, piped)

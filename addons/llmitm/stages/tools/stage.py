@@ -23,13 +23,14 @@ from llmitm.canon.events import (
     Event,
     Fault,
     Finish,
+    Opaque,
     PartDelta,
     PartDetail,
     PartEnd,
     PartStart,
     Start,
 )
-from llmitm.canon.parts import Text, ToolCall
+from llmitm.canon.parts import Text, ToolCall, Unknown
 from llmitm.canon.request import Request
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.ruleset.tool_policies import PolicyRow
@@ -58,10 +59,9 @@ from llmitm.stages.kept_calls import (
     not_run,
     parts_of,
     rejection,
-    whole,
-    with_arguments,
     words,
 )
+from llmitm.stages.tools.calls import Calls, place_of, replaced, start_of
 from llmitm.stages.tools.offers import offered, policy_for
 from llmitm.stages.tools.projects import project_dir
 from llmitm.stages.tools.replacing import printing
@@ -97,6 +97,7 @@ class Tools(Stage):
     def __init__(self, ruleset: Ruleset, resolve: Callable[[str], str] | None = None) -> None:
         self._rules = ruleset.tools
         self._rulings = Rulings(ruleset.tools, resolve)
+        self._calls = Calls(ruleset.tools.provider_calls)
         self._project_patterns = ruleset.clients.project_dir
         self._projects: OrderedDict[str, str] = OrderedDict()
 
@@ -164,19 +165,34 @@ class Tools(Stage):
                     watched.anew()
                     decided_calls(turn).clear()
                 watched.start = watched.start if watched.start.id else event
+            case Opaque():
+                return self._announced(watched, event)
             case _:
                 pass
         return (event,)
 
+    def _announced(self, watched: Watched, event: Opaque) -> EventEffect:
+        """The event, kept back where it tells of a call that is not complete."""
+        held = watched.announced.get(place_of(event)) if watched.announced else None
+        if held is None:
+            name, place = self._calls.announced(event)
+            if not name or place is None or not self._cares(watched, name):
+                return (event,)
+            held = watched.announced[place] = []
+        held.append(event)
+        return ()
+
     def _begin(self, watched: Watched, event: PartStart) -> EventEffect:
         part = event.part
         key = (event.choice, event.index)
-        if isinstance(part, ToolCall) and self._keeps(watched, event.choice, part.name):
-            watched.held[key] = [event]
+        call = self._calls.of(part)
+        if call is not None and self._keeps(watched, event.choice, call.name):
+            before = watched.announced.pop(part.at[-1], []) if part.at else []
+            watched.held[key] = [*before, event]
             return ()
         watched.said.append(event)
         watched.open[key] = None
-        if isinstance(part, ToolCall):
+        if call is not None:
             watched.calls[event.choice] = watched.calls.get(event.choice, 0) + 1
         if isinstance(part, Text) and part.text:
             return (placed(watched, event),)
@@ -195,6 +211,7 @@ class Tools(Stage):
         """
         if isinstance(event, Fault):
             watched.held.clear()
+            watched.announced.clear()
             return (event,)
         watched.closing = event
         return self._closed(turn, watched, event)
@@ -239,7 +256,7 @@ class Tools(Stage):
 
     def _judge(self, turn: Turn, watched: Watched, held: Sequence[Event], sent: int) -> EventEffect:
         """What is made of one call. sent: how many of its choice have reached the client."""
-        call, end = whole(held), cast("PartEnd", held[-1])
+        call, end = self._calls.whole(held), cast("PartEnd", held[-1])
         ruling = None
         if self._cares(watched, call.name):
             ruling = self._rulings.of(
@@ -258,7 +275,7 @@ class Tools(Stage):
         if ruling.effect == "replace":
             arguments = printing(call, told(call.name, ruling), self._rules)
             if arguments is not None:
-                return passed(watched, with_arguments(held, arguments))
+                return passed(watched, replaced(held, arguments))
         elif ruling.effect == "steer" and self._may_ask_again(turn, watched, end.choice, sent):
             return self._steer(turn, watched, call, ruling, end)
         elif ruling.effect == "hold":
@@ -292,11 +309,15 @@ class Tools(Stage):
     def _call_decided(
         self, turn: Turn, watched: Watched, held: Sequence[Event], decided: Decided
     ) -> EventEffect:
-        end, call = cast("PartEnd", held[-1]), whole(held)
+        end, call = cast("PartEnd", held[-1]), self._calls.whole(held)
         if isinstance(decided, Forward):
             return passed(watched, tuple(held))
         if isinstance(decided, Answer):
             parts = parts_of(decided.response, end.choice)
+            first = parts[0] if len(parts) == 1 else None
+            if isinstance(first, ToolCall) and isinstance(start_of(held).part, Unknown):
+                return passed(watched, replaced(held, first.arguments))
+            held = held[held.index(start_of(held)) :]
             fresh = count(FRESH_INDEX + (end.index << 8))
             return instead(watched, in_place(held, parts, fresh), end.choice)
         if not isinstance(decided, Denied) or decided.form == "error":

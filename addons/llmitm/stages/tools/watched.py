@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 from llmitm.canon.events import End, Event, Finish, PartDelta, PartEnd, PartStart, Start
 from llmitm.canon.parts import Text, ToolCall
@@ -15,6 +15,7 @@ from llmitm.canon.request import Request
 from llmitm.ruleset.tool_policies import PolicyRow
 from llmitm.stages.contract import Answer, Decided, Denied, Forward, Hold
 from llmitm.stages.kept_calls import words
+from llmitm.stages.tools.calls import start_of
 from llmitm.stages.tools.rulings import Ruling
 from llmitm.stages.tools.steering import told
 
@@ -30,6 +31,7 @@ class Watched:
 
     Of the present answer: start: its first event; said: its events, but for calls that were
     stopped; held: calls kept back, in order, the last event a PartEnd when they are complete;
+    announced: place in the answer -> what told of a call that has not begun;
     open: parts the client has seen begin; calls: how many of a choice went on to the client;
     stopped: choices that lost a call; spoke: the client has seen text of it.
     attempts: how often the model was asked again; apart: its new text needs a line of its own.
@@ -45,6 +47,7 @@ class Watched:
     start: Start = field(default_factory=Start)
     said: list[Event] = field(default_factory=list[Event])
     held: dict[Key, list[Event]] = field(default_factory=dict[Key, "list[Event]"])
+    announced: dict[Any, list[Event]] = field(default_factory=dict[Any, "list[Event]"])
     open: dict[Key, None] = field(default_factory=dict[Key, None])
     calls: dict[int, int] = field(default_factory=dict[int, int])
     stopped: set[int] = field(default_factory=set[int])
@@ -58,6 +61,7 @@ class Watched:
         self.start = Start()
         self.said.clear()
         self.held.clear()
+        self.announced.clear()
         self.open.clear()
         self.calls.clear()
         self.stopped.clear()
@@ -77,7 +81,7 @@ def placed[E: (PartDelta, PartStart)](watched: Watched, event: E) -> E:
 
 def passed(watched: Watched, events: tuple[Event, ...]) -> tuple[Event, ...]:
     """The call goes on to the client."""
-    choice = cast("PartStart", events[0]).choice
+    choice = start_of(events).choice
     watched.calls[choice] = watched.calls.get(choice, 0) + 1
     watched.said += events
     return events
