@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from mitmproxy import contentviews, ctx, http
+from mitmproxy import contentviews, http
 from mitmproxy.contentviews import Contentview, InteractiveContentview, Metadata
-from mitmproxy.tools.web.app import Application
 
 from llmitm.desk.transcript import exchange_text, response_text
+from llmitm.mitm.in_mitmweb import loaded, mitmweb
 from llmitm.mitm.review.editing import Editing, Side
-from llmitm.mitm.review.editing_in_mitmweb import routes
 from llmitm.mitm.review.flow_values import MOST_BYTES, FlowValues
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.running import ORIGINAL
@@ -127,6 +126,6 @@ class View:
         """Makes the views known to mitmproxy, and takes over mitmweb's routes of its editor."""
         for view in self._views:
             contentviews.add(view)
-        app: object = getattr(ctx.master, "app", None)
-        if isinstance(app, Application):
-            app.add_handlers(r".*", routes(self.editing))
+        app = mitmweb()
+        if app is not None:
+            app.add_handlers(r".*", loaded("editing_in_mitmweb", "routes")(self.editing))

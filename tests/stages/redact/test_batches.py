@@ -80,9 +80,10 @@ messages = st.lists(
 
 
 def replaced(finder: Finder, request: Request) -> tuple[Request, dict[str, int]]:
+    table = Placeholders(SALT, "c")
     work = Replacing(
         finder=finder,
-        placeholders=Placeholders(SALT, "c"),
+        placeholders=lambda: table,
         items=ROWS.items,
         acting=frozenset({"replace"}),
         one_way_text="-",

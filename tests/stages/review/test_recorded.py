@@ -19,7 +19,8 @@ from llmitm.dialects.contract import Reply
 from llmitm.exchange.continuing import Counted
 from llmitm.exchange.meter import Meter
 from llmitm.exchange.passing import Passing
-from llmitm.exchange.tap import StreamReader, Tap
+from llmitm.exchange.readers import StreamReader
+from llmitm.exchange.tap import Tap
 from llmitm.stages.contract import Answer, Hold, Turn
 from stages.deciding import shown, watching
 from stages.review.ruling import answers

@@ -19,16 +19,15 @@ from mitmproxy.addonmanager import Loader
 from pydantic_core import to_json
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application
 
 from llmitm.desk.queue import Queue
 from llmitm.errors import RuleError
 from llmitm.mitm.home import state_folder
+from llmitm.mitm.in_mitmweb import loaded, mitmweb
 from llmitm.mitm.review.auth import Logins
 from llmitm.mitm.review.carrying_out import Check, Edited, Wishes
 from llmitm.mitm.review.door import Door, OwnDoor, own_names
 from llmitm.mitm.review.hub import Hub
-from llmitm.mitm.review.in_mitmweb import mount
 from llmitm.mitm.review.own_port import own_application
 from llmitm.mitm.review.pages import page_folder, read_page
 from llmitm.mitm.review.rest import Rest
@@ -126,10 +125,10 @@ class ReviewServer:
     def running(self) -> None:
         """Puts the page into mitmweb if this is mitmweb, and opens the own port if there is one."""
         self._running = True
-        app: Any = getattr(ctx.master, "app", None)
-        if isinstance(app, Application):
+        app = mitmweb()
+        if app is not None:
             try:
-                mount(app, self._behind())
+                loaded("in_mitmweb", "mount")(app, self._behind())
             except RuleError as error:
                 _complain("llmitm: no review page: %s", error)
         self._open_own()
@@ -148,7 +147,7 @@ class ReviewServer:
         return tuple(f"http://{_written(*address)}/llm/{query}" for address in self._bound)
 
     def _ports(self) -> Iterable[Address]:
-        if self._running and isinstance(getattr(ctx.master, "app", None), Application):
+        if self._running and mitmweb() is not None:
             options = cast("Any", ctx.options)
             yield (options.web_host or "0.0.0.0", options.web_port)  # noqa: S104
         yield from self._bound
