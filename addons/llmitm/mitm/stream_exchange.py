@@ -25,6 +25,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
+from llmitm.mitm.socket_layer import SocketLayer
 from llmitm.mitm.stream_contract import (
     Chunk,
     Failure,
@@ -36,6 +37,7 @@ from llmitm.mitm.stream_contract import (
     Resume,
     SendAgain,
     Tick,
+    Wake,
 )
 from llmitm.mitm.stream_taps import TapSide
 from llmitm.mitm.stream_upstream import FROM_UPSTREAM, NO_ATTEMPT, Pool
@@ -136,9 +138,11 @@ class SteeredStream(TapSide):
         return super().state_wait_for_request_headers(event)
 
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
-        """After an upgrade only the layer above is of interest; pushes to it still pass."""
+        """After an upgrade only the layer above is of interest; pushes to it still pass, and it
+        can be woken."""
         if isinstance(event, Pushed) and event.stream is self:
-            return nothing()
+            if not isinstance(event.push, Wake) or not isinstance(self.child_layer, SocketLayer):
+                return nothing()
         return super().passthrough(event)
 
     # -- errors and kills ---------------------------------------------------------------------
