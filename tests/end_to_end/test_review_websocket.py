@@ -1,4 +1,4 @@
-"""Held on a WebSocket: the frames that were kept back go on, or what was decided takes their place."""
+"""Held on a WebSocket: frames that were kept back go on, or what was decided takes their place."""
 
 from __future__ import annotations
 

@@ -140,9 +140,10 @@ class SteeredStream(TapSide):
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
         """After an upgrade only the layer above is of interest; pushes to it still pass, and it
         can be woken."""
-        if isinstance(event, Pushed) and event.stream is self:
-            if not isinstance(event.push, Wake) or not isinstance(self.child_layer, SocketLayer):
-                return nothing()
+        ours = isinstance(event, Pushed) and event.stream is self
+        socket = isinstance(self.child_layer, SocketLayer)
+        if ours and not (socket and isinstance(event.push, Wake)):
+            return nothing()
         return super().passthrough(event)
 
     # -- errors and kills ---------------------------------------------------------------------
