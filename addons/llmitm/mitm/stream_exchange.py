@@ -140,9 +140,12 @@ class SteeredStream(TapSide):
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
         """After an upgrade only the layer above is of interest; pushes to it still pass, and it
         can be woken."""
-        ours = isinstance(event, Pushed) and event.stream is self
         socket = isinstance(self.child_layer, SocketLayer)
-        if ours and not (socket and isinstance(event.push, Wake)):
+        if (
+            isinstance(event, Pushed)
+            and event.stream is self
+            and not (socket and isinstance(event.push, Wake))
+        ):
             return nothing()
         return super().passthrough(event)
 
