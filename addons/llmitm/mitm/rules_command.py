@@ -14,11 +14,13 @@ from llmitm.ruleset.checking import Trial, check
 from llmitm.ruleset.layers import folders
 from llmitm.ruleset.loading import load
 from llmitm.ruleset.showing import show
+from llmitm.stages.commands.examples import failed_command_examples
 from llmitm.stages.loops.examples import failed_content_examples
 from llmitm.stages.tool_loops.counting import failed_tool_loop_examples
 from llmitm.stages.tools.examples import failed_call_examples
 
 TRIALS: Sequence[Trial] = (
+    failed_command_examples,
     failed_content_examples,
     failed_tool_loop_examples,
     failed_call_examples,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from llmitm.errors import RuleError
 from llmitm.ruleset.budgets import failed_budget_examples
-from llmitm.ruleset.examples import outcomes
+from llmitm.ruleset.examples import failed_aliases, failed_calls, failed_clients
 from llmitm.ruleset.layers import shipped_folder
 from llmitm.ruleset.loading import assemble
 from llmitm.ruleset.loop_checks import failed_loop_examples
@@ -22,12 +22,10 @@ type Trial = Callable[[Ruleset], Iterable[RuleError]]
 """The examples of some rule file, tried: those that do not hold."""
 
 
-def _failed_calls(ruleset: Ruleset) -> Iterator[RuleError]:
-    return (one.error for one in outcomes(ruleset) if one.error is not None)
-
-
 TRIALS: Sequence[Trial] = (
-    _failed_calls,
+    failed_calls,
+    failed_aliases,
+    failed_clients,
     lambda rules: failed_examples(rules.rewrites, rules.trees["rewrites.yaml"]),
     lambda rules: failed_redact_examples(rules.redact, rules.trees["redact.yaml"]),
     lambda rules: failed_loop_examples(rules.loops, rules.trees["loops.yaml"]),

@@ -126,10 +126,7 @@ def _layered(
 def assemble(
     folder_list: Sequence[Path], environ: Mapping[str, str]
 ) -> tuple[Ruleset | None, list[RuleError]]:
-    """The rules of these folders and everything that is wrong with them; no examples are tried.
-
-    The rules are None where a file does not have its shape.
-    """
+    """The rules (None where a file has not its shape) and all that is wrong but for examples."""
     errors: list[RuleError] = []
     trees = _layered(folder_list, environ, errors)
     redact = validate(RedactFile, trees["redact.yaml"], errors)
