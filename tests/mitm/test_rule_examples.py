@@ -1,4 +1,4 @@
-"""`llmitm rules check` tries the examples of every rule file and names the line of one that fails."""
+"""`llmitm rules check` tries the examples of every rule file and tells the line of a failed one."""
 
 from __future__ import annotations
 
