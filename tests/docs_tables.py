@@ -16,11 +16,15 @@ sys.path.insert(0, str(ROOT / "addons"))
 
 from llmitm.mitm.addons import addons  # noqa: E402
 from llmitm.mitm.console import commands  # noqa: E402
+from llmitm.ruleset.layers import shipped_folder  # noqa: E402
+from llmitm.ruleset.loading import load_folders  # noqa: E402
 from llmitm.ruleset.showing import describe_fields  # noqa: E402
 from llmitm.stages.commands.parameters import PARAMETERS  # noqa: E402
 from llmitm.stages.commands.table import COMMANDS  # noqa: E402
+from llmitm.stages.loops.examples import found_after, limits_of  # noqa: E402
 
 README = ROOT / "README.md"
+GUIDE = ROOT / "rules" / "README.md"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -96,6 +100,32 @@ def setting_table() -> str:
     return table(["parameter", "values", "meaning"], rows)
 
 
+def loop_table() -> str:
+    """The examples of `rules/loops.yaml`: after how many characters of a loop each one is found."""
+    content = load_folders([shipped_folder()], {}).loops.content
+    limits = limits_of(content)
+    rows: list[list[str]] = []
+    for row in content.examples:
+        after = found_after(row, limits)
+        began = f"`{_shown(row.before)}`, then " if row.before else ""
+        unit = len(row.text)
+        rows.append(
+            [
+                row.name,
+                f"{began}`{_shown(row.text)}` × {row.times}",
+                str(unit),
+                "never" if after is None else str(after),
+                "" if row.within is None else str(row.within),
+            ]
+        )
+    return table(["example", "text", "unit", "found after", "at most"], rows)
+
+
+def _shown(text: str) -> str:
+    text = text.replace("\n", "\\n").replace("`", "'")
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "commands": command_table,
     "options": option_table,
@@ -103,6 +133,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "chat": chat_table,
     "settings": setting_table,
 }
+GUIDE_TABLES: dict[str, Callable[[], str]] = {"loops": loop_table}
+"""Those of the rule writer's guide."""
 
 
 def region(name: str) -> re.Pattern[str]:
@@ -110,13 +142,15 @@ def region(name: str) -> re.Pattern[str]:
     return re.compile(rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-def refreshed(text: str) -> str:
-    """The README with all tables as the code has them."""
-    for name, make in TABLES.items():
+def refreshed(text: str, tables: dict[str, Callable[[], str]]) -> str:
+    """The document with its tables as the code has them."""
+    for name, make in tables.items():
         made = make()
         text = region(name).sub(lambda found, made=made: f"{found[1]}{made}\n{found[3]}", text)
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for document, tables in ((README, TABLES), (GUIDE, GUIDE_TABLES)):
+        made = refreshed(document.read_text(encoding="utf-8"), tables)
+        document.write_text(made, encoding="utf-8")

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from docs_tables import README, ROOT, TABLES, region
+from docs_tables import GUIDE, GUIDE_TABLES, README, ROOT, TABLES, region
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_is_as_the_code_has_it(name: str) -> None:
-    found = region(name).search(README.read_text(encoding="utf-8"))
-    assert found, f"the README has no table {name}"
-    assert found[2] == TABLES[name]() + "\n", "refresh it: python tests/docs_tables.py"
+@pytest.mark.parametrize(
+    ("document", "name", "make"),
+    [
+        *((README, name, make) for name, make in TABLES.items()),
+        *((GUIDE, name, make) for name, make in GUIDE_TABLES.items()),
+    ],
+)
+def test_a_table_is_as_the_code_has_it(document: Path, name: str, make: Callable[[], str]) -> None:
+    found = region(name).search(document.read_text(encoding="utf-8"))
+    assert found, f"{document} has no table {name}"
+    assert found[2] == make() + "\n", "refresh it: python tests/docs_tables.py"
 
 
 def test_every_file_the_documents_link_to_is_there() -> None:
