@@ -21,7 +21,7 @@ from llmitm.stages.tools.commands import Unreadable
 from llmitm.stages.tools.reading import Reading
 
 MOST_LOAD = 1.0
-MOST_WORK = 2000
+MOST_WORK = 1500
 """Units of parser's work in one judgement."""
 _PIECE = 1024
 _ERROR_UNITS = 20
@@ -50,6 +50,7 @@ DEAR_IN_POWERSHELL: Mapping[str, int] = {
     "-": 1400,
     "$": 1500,
     "\\": 3000,
+    "|": 900,
 }
 
 

@@ -17,7 +17,7 @@ from llmitm.stages.tools.commands import HOLE, Simple, Unreadable
 MAX_DEPTH = 90
 STEPS_PER_CHARACTER = 40
 FEWEST_STEPS = 4000
-MOST_STEPS = 15_000
+MOST_STEPS = 8_000
 """Beside what it costs to read the text itself. A step takes about a microsecond."""
 STEPS_PER_COMMAND = 12
 
