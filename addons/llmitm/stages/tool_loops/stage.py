@@ -35,6 +35,7 @@ from llmitm.canon.request import Message, Request
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.contract import FORWARD, Again, Cut, EventEffect, Forward, Stage, Turn
 from llmitm.stages.tool_loops.calls import MOST_CALLS, Call, answer, calls_of, has_user_words
+from llmitm.stages.tool_loops.counting import repeated
 from llmitm.stages.tool_loops.limits import Limits, limits_of
 
 NAME = "tool_loops"
@@ -238,7 +239,8 @@ def _end(watched: _Watched, event: PartEnd) -> EventEffect:
             _let_through(watched, event.choice, _whole(running))
         return (event,)
     part = _whole(held)
-    repeats = _repeats(watched, event.choice, part)
+    made = [*watched.history, *watched.made.get(event.choice, ())]
+    repeats = repeated(made, part, watched.limits, watched.now_s)
     if not repeats:
         _let_through(watched, event.choice, part)
         return (*held, event)
@@ -261,33 +263,6 @@ def _let_through(watched: _Watched, choice: int, part: ToolCall) -> None:
     for chance in [one for one in known.chances if one != call.signature]:
         del known.chances[chance]
     known.passed = [*known.passed[1 - MOST_CALLS :], call]
-
-
-def _repeats(watched: _Watched, choice: int, part: ToolCall) -> int:
-    """How often this call has been made now, if that is a loop; 0 = it is none."""
-    limits = watched.limits
-    made = [*watched.history, *watched.made.get(choice, ())]
-    new = Call.of(part).signature
-    oldest_s = watched.now_s - limits.ttl_s
-    in_a_row = True
-    row = 0
-    same: list[Call] = []
-    for call in reversed(made):
-        if call.at_s < oldest_s:
-            break
-        if call.name != part.name or call.signature != new:
-            in_a_row = False
-            continue
-        row += in_a_row
-        same.append(call)
-    if row + 1 >= limits.max_repeats:
-        return row + 1
-    if len(same) + 1 < limits.max_repeats or limits.interleaved == "never":
-        return 0
-    results = {call.result for call in same if call.is_answered}
-    if limits.interleaved == "same_results" and len(results) > 1:
-        return 0
-    return len(same) + 1
 
 
 def _stop(watched: _Watched, end: PartEnd, part: ToolCall, repeats: int) -> EventEffect:

@@ -58,11 +58,12 @@ class Undecided:
 
 @value
 class Work:
-    """What a verdict took: steps of reading, the load of parsers (see `parsing`). Together they
-    bound the time."""
+    """What a verdict took: steps of reading, the load and the work of parsers (see `parsing`).
+    Together they bound the time."""
 
     steps: int = 0
     parser_load: float = 0.0
+    parser_work: int = 0
 
 
 type Verdict = Allowed | Dangerous | Outside | Undecided
@@ -154,7 +155,8 @@ def _shell_call(
         reading.doubt(error.say)
     except RecursionError:
         reading.doubt("it is nested too deeply")
-    work = Work(reading.steps, reading.parser_load if reading.parser_load <= MOST_LOAD else 0.0)
+    load = reading.parser_load if reading.parser_load <= MOST_LOAD else 0.0
+    work = Work(reading.steps, load, reading.parser_work)
     return _verdict(reading, rules, places, fenced), work
 
 
