@@ -1,4 +1,4 @@
-"""The tables of the README, made from the code. `python tests/docs_tables.py` refreshes them."""
+"""The tables of the documents, made from the code. `python tests/docs_tables.py` refreshes them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from llmitm.stages.commands.parameters import PARAMETERS  # noqa: E402
 from llmitm.stages.commands.table import COMMANDS  # noqa: E402
 
 README = ROOT / "README.md"
+FIELDS = ROOT / "rules" / "FIELDS.md"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -96,27 +97,28 @@ def setting_table() -> str:
     return table(["parameter", "values", "meaning"], rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "commands": command_table,
-    "options": option_table,
-    "fields": field_table,
-    "chat": chat_table,
-    "settings": setting_table,
+TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
+    "commands": (README, command_table),
+    "options": (README, option_table),
+    "fields": (FIELDS, field_table),
+    "chat": (README, chat_table),
+    "settings": (README, setting_table),
 }
+"""Name -> the document that holds it, and what makes it."""
 
 
 def region(name: str) -> re.Pattern[str]:
-    """The part of the README that holds a table."""
+    """The part of a document that holds a table."""
     return re.compile(rf"(<!-- table: {name} -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
-def refreshed(text: str) -> str:
-    """The README with all tables as the code has them."""
-    for name, make in TABLES.items():
-        made = make()
+def refresh() -> None:
+    """Writes all tables as the code has them."""
+    for name, (document, make) in TABLES.items():
+        made, text = make(), document.read_text(encoding="utf-8")
         text = region(name).sub(lambda found, made=made: f"{found[1]}{made}\n{found[3]}", text)
-    return text
+        document.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    README.write_text(refreshed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    refresh()

@@ -14,6 +14,10 @@ _BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\r\n\n|\n\r\n|\n\r")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _LONGEST_TERMINATOR = 4
 
+HEARTBEAT = b": keepalive".ljust(2048) + b"\n\n"
+"""A comment, which every client skips; padded, because what stands between us and a client may
+gather small pieces before it passes them on."""
+
 
 class SseFrame(NamedTuple):
     """One event. event: the `event:` field, empty without; data: `data:` lines joined by LF,

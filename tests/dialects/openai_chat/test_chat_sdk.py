@@ -117,7 +117,7 @@ def test_an_error_in_a_stream() -> None:
 def test_a_stream_that_is_cut_is_closed_well() -> None:
     encoder = DIALECT.stream_encoder(REPLY)
     data = b"".join((encoder.feed(ANSWER[:6]), encoder.heartbeat(), encoder.close()))
-    assert b": keepalive\n\n" in data
+    assert b": keepalive " in data
     with client(data, "text/event-stream").chat.completions.stream(**ASK) as stream:
         final = stream.get_final_completion()
     assert final.choices[0].finish_reason == "stop"

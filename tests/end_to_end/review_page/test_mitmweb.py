@@ -213,7 +213,9 @@ def test_a_mistake_is_told_and_nothing_is_lost(mitmweb: Mitmweb) -> None:
     mitmweb.shows("  role: users")
     mitmweb.shows("#! This edit was not applied")
     told = mitmweb.page.js("document.querySelector('.contentview pre').innerText")
-    assert any(line.startswith("#! line ") and "users" in line for line in told.splitlines()), told
+    lines = told.splitlines()
+    place = lines.index("  role: users") + 1
+    assert any(line.startswith(f"#! line {place}: `role` must be") for line in lines), told
     assert [each["id"] for each in mitmweb.place.held()] == [flow]
     # And in the editor, where it is mended.
     mitmweb.edit("  role: users", "x")

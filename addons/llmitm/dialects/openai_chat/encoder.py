@@ -29,7 +29,7 @@ from llmitm.canon.fold import merge_usage
 from llmitm.canon.parts import Media, Part, Reasoning, Refusal, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.values import NO_EXTRAS, Extras, Json, Loss
 from llmitm.dialects.contract import Reply
-from llmitm.dialects.framing_sse import data_frame
+from llmitm.dialects.framing_sse import HEARTBEAT, data_frame
 from llmitm.dialects.openai_chat.answers import (
     BROKEN_OFF,
     encode_annotations,
@@ -48,7 +48,6 @@ from llmitm.dialects.openai_chat.tables import NAME, REASONING_FIELDS
 from llmitm.dialects.openai_chat.wire import dump
 from llmitm.dialects.telling import tell_late
 
-_HEARTBEAT = b": keepalive\n\n"
 _DONE = b"data: [DONE]\n\n"
 
 _EMPTY: Mapping[DeltaKind, Part] = MappingProxyType(
@@ -101,7 +100,7 @@ class ChatStreamEncoder:
 
     def heartbeat(self) -> bytes:
         """A comment; nothing after the end."""
-        return b"" if self._ended else _HEARTBEAT
+        return b"" if self._ended else HEARTBEAT
 
     def _lose(self, losses: Iterable[Loss]) -> None:
         """Each loss once: a stream repeats itself."""
@@ -130,7 +129,7 @@ class ChatStreamEncoder:
                 self._out += (data_frame(encode_error(event)), _DONE)
                 self._ended = True
             case Ping():
-                self._out.append(_HEARTBEAT)
+                self._out.append(HEARTBEAT)
             case Opaque():
                 self._opaque(event)
             case End():

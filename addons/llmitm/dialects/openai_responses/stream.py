@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from llmitm.canon.events import Event, Ping
 from llmitm.canon.values import Loss
 from llmitm.dialects.contract import Frame, Reply
-from llmitm.dialects.framing_sse import SseFrame, SseSplitter
+from llmitm.dialects.framing_sse import HEARTBEAT, SseFrame, SseSplitter
 from llmitm.dialects.openai_responses.reader import EventReader
 from llmitm.dialects.openai_responses.response import decode_response
 from llmitm.dialects.openai_responses.writer import Writer
@@ -67,8 +67,8 @@ class SseEncoder:
         self._writer.settle()
 
     def heartbeat(self) -> bytes:
-        """A comment."""
-        return b": keepalive\n\n"
+        """An event that clients count as a sign of life; a comment before the answer has begun."""
+        return _joined(self._writer.alive()) or HEARTBEAT
 
 
 def _joined(written: list[tuple[str, bytes]]) -> bytes:

@@ -76,6 +76,13 @@ class Writer:
                 tell_late(event, NAME, self.losses)
         return self._out.take()
 
+    def alive(self) -> list[Written]:
+        """Says once more that the answer is being made; nothing before it has begun, since its
+        first event tells the provider's own id."""
+        if self._begun and not self._closed:
+            self._out.emit("response.in_progress", {"response": self._object("in_progress", {})})
+        return self._out.take()
+
     def settle(self) -> None:
         """The message whose parts have all ended is over, and need not be told to be."""
         if self._message is not None and not self._message.is_open:

@@ -23,7 +23,7 @@ from llmitm.exchange.house import completed
 from llmitm.exchange.pipeline import guarded
 from llmitm.exchange.wire import media_type
 from llmitm.mitm.requests import client_host, http_response
-from llmitm.mitm.review.holding import Holding
+from llmitm.mitm.review.holding import Waits
 from llmitm.stages.contract import FORWARD, Answer, Decided, Forward, Hold
 
 log = logging.getLogger("llmitm")
@@ -39,7 +39,7 @@ class FlowEdits:
     saved in the flow.
     """
 
-    def __init__(self, holding: Holding, hold: Hold) -> None:
+    def __init__(self, holding: Waits, hold: Hold) -> None:
         self._holding = holding
         self._hold = hold
         self._shown = b""
@@ -52,7 +52,7 @@ class FlowEdits:
     def show(self) -> None:
         """Puts what is held where mitmproxy's editors find it."""
         holding, flow = self._holding, self._holding.flow
-        if holding.of == "request":
+        if holding.in_flow == "request":
             self._request_before = flow.request.get_state()
             body = self._leaving()
             if body is not None:
@@ -85,7 +85,7 @@ class FlowEdits:
 
     def _now(self) -> bytes:
         flow = self._holding.flow
-        if self._holding.of == "request":
+        if self._holding.in_flow == "request":
             return flow.request.get_content(strict=False) or b""
         if self._hold.response is None or flow.response is None:
             return self._shown
@@ -103,7 +103,7 @@ class FlowEdits:
     def _parsed(self, body: bytes) -> tuple[Decided, str]:
         exchange, flow = self._holding.exchange, self._holding.flow
         dialect = exchange.house.dialects[exchange.turn.protocol]
-        if self._holding.of == "request":
+        if self._holding.in_flow == "request":
             try:
                 edited = dialect.decode_request(body)
             except ClientWireError as error:
@@ -175,7 +175,7 @@ class FlowEdits:
     def _head_now(self) -> tuple[object, ...]:
         """What of the message is no body."""
         flow = self._holding.flow
-        if self._holding.of == "answer":
+        if self._holding.in_flow == "answer":
             response = flow.response if self._hold.response is not None else None
             return (response.status_code, _headers(response)) if response is not None else ()
         request = flow.request
@@ -184,7 +184,7 @@ class FlowEdits:
     def _events(self, body: bytes) -> list[Event]:
         exchange = self._holding.exchange
         dialect = exchange.house.dialects[exchange.turn.protocol]
-        if not exchange.wants_stream:
+        if not self._holding.stream:
             return dialect.decode_response(body)
         decoder = dialect.stream_decoder(media_type(exchange.answers.stream_headers))
         frames = [*decoder.feed(body), *decoder.close()]
@@ -193,7 +193,7 @@ class FlowEdits:
     def hide(self) -> None:
         """Gives the flow its own content back."""
         flow = self._holding.flow
-        if self._holding.of == "request":
+        if self._holding.in_flow == "request":
             # mitmproxy takes a state apart when it is set.
             before, self._request_before = self._request_before, None
             if before is not None:
