@@ -204,7 +204,9 @@ class Page:
 
     def press(self, key: str, *, ctrl: bool = False, shift: bool = False) -> None:
         """One key, down and up, as a keyboard sends it."""
-        code, text = _KEYS[key] if key in _KEYS else (ord(key.upper()), key)
+        # Only letters and digits have codes that are their characters': 46, a dot, is Delete.
+        plain = len(key) == 1 and key.isascii() and key.isalnum()
+        code, text = _KEYS[key] if key in _KEYS else (ord(key.upper()) if plain else 0, key)
         modifiers = (_CTRL if ctrl else 0) | (_SHIFT if shift or key.isupper() else 0)
         told: dict[str, Any] = {
             "key": key,

@@ -351,7 +351,7 @@ def test_resumed_in_mitmweb_is_approved(requests: Reviewed, later: ThreadPoolExe
     said = later.submit(ask, requests.proxied, "openai_chat", "sim-text", stream=True)
     (flow,) = requests.await_held()
     (held,) = [each for each in requests.flows() if each["id"] == flow]
-    assert held["marked"] == ":raised_hand:"
+    assert held["marked"] == "\N{RAISED HAND}"
     assert held["comment"].startswith("held: ")
     requests.resume(flow)
     assert said.result(30).text

@@ -25,7 +25,7 @@ from llmitm.mitm.stream import Streams
 from llmitm.mitm.view import View
 
 _HOOKS = (
-    *("load", "configure", "running", "done"),
+    *("load", "configure", "running", "done", "update"),
     *("tls_clienthello", "next_layer", "http_connect"),
     *("server_connect", "server_connected", "server_disconnected"),
     *("requestheaders", "request", "llm_attempt_failed", "response", "error"),

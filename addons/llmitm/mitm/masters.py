@@ -10,6 +10,7 @@ from mitmproxy.tools.console.master import ConsoleMaster
 from mitmproxy.tools.web.master import WebMaster
 
 from llmitm.mitm.dumping import furnish, prepare, run_master
+from llmitm.mitm.review.in_console import InConsole
 
 
 class Web(WebMaster):
@@ -28,6 +29,13 @@ class Console(ConsoleMaster):
         prepare(opts)
         super().__init__(opts)
         furnish(self)
+        self._in_console = InConsole(self)
+        self.addons.add(self._in_console)
+
+    async def done(self) -> None:
+        """The editor gives the terminal back before the console does."""
+        await self._in_console.close()
+        await super().done()
 
 
 def web(argv: Sequence[str]) -> int:

@@ -5,11 +5,13 @@ They decide about flows that are held, as the page does; whoever decides first w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mitmproxy import command, ctx, exceptions, types
 from mitmproxy.flow import Flow
+from mitmproxy.log import ALERT
 
 from llmitm.desk.cards import Card
 from llmitm.desk.edits import document_of, edited
@@ -19,10 +21,13 @@ from llmitm.desk.review_error import ReviewError
 from llmitm.desk.rulings import answer, rejection
 from llmitm.errors import DocumentError
 from llmitm.mitm.review.desk import BY_MITMPROXY
+from llmitm.mitm.review.in_console import NAME, InConsole
 from llmitm.mitm.review.wishes import ByHand
 from llmitm.mitm.running import CONVERSATION
 from llmitm.ruleset.review import HELD
 from llmitm.stages.contract import FORWARD
+
+log = logging.getLogger("llmitm")
 
 NO_FILE = types.Path("")
 FORMS = ("error", "refusal", "tool_result")
@@ -82,30 +87,25 @@ class ReviewCommands:
         return self._each(flows, "answered", said)
 
     @command.command("llm.edit")
-    def edit(self, flow: Flow, file: types.Path = NO_FILE) -> str:
+    def edit(self, flow: Flow, file: types.Path = NO_FILE) -> None:
         """Edits what is held as a YAML document: in the external editor, or read from a file."""
         card = self._card(flow)
         if card is None:
             raise exceptions.CommandError("nothing of this flow is held")
-        if file:
-            try:
-                document = Path(file).expanduser().read_text("utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise exceptions.CommandError(f"{file}: {error}") from error
-        else:
-            spawn: Callable[[str], str] | None = getattr(ctx.master, "spawn_editor", None)
-            if spawn is None:
-                raise exceptions.CommandError("there is no editor here: give a file")
-            before = document_of(card)
-            document = spawn(before)
-            if document == before:
-                return "Nothing was changed; it is still held."
+        console = ctx.master.addons.get(NAME)
+        if not file and isinstance(console, InConsole):
+            console.edit(self._queue, card, BY_MITMPROXY)
+            return
+        document = _read(file) if file else _asked(card)
+        if document is None:
+            log.log(ALERT, "Nothing was changed; it is still held.")
+            return
         try:
             decided = edited(card, document)
             self._queue.decide(card.id, "edit", decided, BY_MITMPROXY, digest=card.digest)
         except (DocumentError, ReviewError) as error:
             raise exceptions.CommandError(str(error)) from error
-        return "Edited."
+        log.log(ALERT, "Edited.")
 
     @command.command("llm.document")
     def document(self, flow: Flow) -> str:
@@ -153,6 +153,27 @@ class ReviewCommands:
         if problems:
             raise exceptions.CommandError("; ".join(problems))
         return f"{len(held)} {done}."
+
+
+def _read(file: types.Path) -> str:
+    """What stands in a file. Raises CommandError."""
+    try:
+        return Path(file).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise exceptions.CommandError(f"{file}: {error}") from error
+
+
+def _asked(card: Card) -> str | None:
+    """What an editor made of it, None = nothing. In stock mitmproxy the proxy waits meanwhile.
+
+    Raises CommandError where there is none.
+    """
+    spawn: Callable[[str], str] | None = getattr(ctx.master, "spawn_editor", None)
+    if spawn is None:
+        raise exceptions.CommandError("there is no editor here: give a file")
+    before = document_of(card)
+    document = spawn(before)
+    return None if document == before else document
 
 
 def _line(card: Card) -> str:

@@ -15,12 +15,15 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.view import View
+from mitmproxy.flow import Flow
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.utils import asyncio_utils
 
@@ -140,13 +143,13 @@ class Desk:
         card = self._card(holding, hold, kind)
         holding.exchange.notes.append(f"held: {hold.reason}")
         holding.leave = lambda: self._leave(card.exchange)
-        decided = self.queue.offer(card, holding)
+        edits = FlowEdits(holding, hold) if holding.in_flow is not None else None
+        decided = self.queue.offer(card, edits or holding)
         if decided is not None:
             holding.decided(decided)
             return
         # The client may have come again to a card that waits already.
         waits = next((one for one in self.queue.waiting() if one.exchange == card.exchange), card)
-        edits = FlowEdits(holding, hold) if holding.in_flow is not None else None
         self._show(_Held(card=waits, holding=holding, edits=edits, marked=""))
         self._rearm()
 
@@ -213,6 +216,30 @@ class Desk:
             )
         _update(flow)
 
+    def running(self) -> None:
+        """Follows what is saved in mitmweb, which tells its list and no hook."""
+        view = ctx.master.addons.get("view")
+        if isinstance(view, View):
+            view.sig_view_update.connect(self._saved)
+
+    def update(self, flows: Sequence[Flow]) -> None:
+        """Something of these flows has changed, by whomever."""
+        if self._held:
+            for flow in flows:
+                self._saved(flow)
+
+    def _saved(self, flow: Flow) -> None:
+        """What is saved in a held flow is what is held from now on."""
+        held = self._held.get(flow.id)
+        edits = held.edits if held is not None else None
+        card = edits.saved(held.card) if held is not None and edits is not None else None
+        if card is None:
+            return
+        try:
+            self.queue.update(card.id, card, by=BY_MITMPROXY)
+        except ReviewError as error:
+            log.warning("llmitm: an edit in mitmproxy: %s", error)
+
     async def _watch(self, held: _Held, edits: FlowEdits) -> None:
         """Resumed in mitmproxy: approved, with what was edited there."""
         flow = held.holding.flow
@@ -220,6 +247,7 @@ class Desk:
             await flow.wait_for_resume()
             if self._held.get(flow.id) is not held or held.holding.over:
                 return
+            self._saved(flow)
             decided, mistake = edits.read()
             if mistake:
                 # Nothing of the edit is lost: it stands in the flow, and is held again.
@@ -264,12 +292,19 @@ class Desk:
             return
         card, flow = held.card, held.holding.flow
         self._leave(exchange_id)
+        # Who comes again comes with what it asked before.
+        self._put_back(card)
         flow.comment = f"{why or 'ended'} while held"
         if flow.error is not None and flow.error.msg == flow.error.KILLED_MESSAGE:
             self.queue.cancel(card.id, "killed in mitmproxy")
         else:
             self.queue.away(card.id)
         self._rearm()
+
+    def _put_back(self, card: Card) -> None:
+        if any(one.id == card.id and one.digest != card.digest for one in self.queue.waiting()):
+            with suppress(ReviewError):
+                self.queue.update(card.id, card)
 
     # -- time ---------------------------------------------------------------------------------
 

@@ -85,17 +85,15 @@ class Editing:
 
         A model that stands in the URL is changed there. Raises NotApplied.
         """
-        lines = text.replace("\r\n", "\n").split("\n")
-        if not any(line.strip() and not line.startswith("#") for line in lines):
+        if without_content(text):
             # Everything was deleted: the way back to the document of the body.
             self._drafts.pop((flow.id, side), None)
             return data
-        told = [place for place, line in enumerate(lines) if line.startswith(_WRONG)]
         # What was told about the last try stays a comment, so that lines keep their numbers.
         try:
             made = self._encoded(flow, side, data, text)
         except DocumentError as error:
-            self._keep(flow, side, data, _with_mistakes(lines, told, error))
+            self._keep(flow, side, data, with_mistakes(text, error))
             count = len(error.mistakes)
             say = f"{count} mistake{'s' if count > 1 else ''}, nothing was changed\n{error}"
             raise NotApplied(f"the edited {side} was not applied: {say}") from None
@@ -185,11 +183,18 @@ def _notes(flow: http.HTTPFlow, side: Side) -> list[str]:
     return ["# " + "".join(c if c.isprintable() else " " for c in note) for note in notes]
 
 
-def _with_mistakes(lines: list[str], told: list[int], error: DocumentError) -> str:
+def without_content(text: str) -> bool:
+    """Whether all of a document but comments was deleted: the way back to where it began."""
+    return not any(line.strip() and not line.startswith("#") for line in text.splitlines())
+
+
+def with_mistakes(text: str, error: DocumentError) -> str:
     """The edit with its mistakes told below its first line, in place of those told before.
 
     The numbers in it are those of the lines as they stand in it.
     """
+    lines = text.replace("\r\n", "\n").split("\n")
+    told = [place for place, line in enumerate(lines) if line.startswith(_WRONG)]
     kept = [line for place, line in enumerate(lines) if place not in told]
     head = 1 if kept[0].startswith("#") else 0
     shift = len(error.mistakes) + 1
