@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,20 @@ import httpx2
 from llmitm.mitm.processes import Child, llmitm_proxy
 
 
-def trusting(ca: Path) -> ssl.SSLContext:
-    """A client's TLS context that trusts this CA alone."""
-    return ssl.create_default_context(cafile=ca)
+def trusting(ca: Path, *, http2: bool = False) -> ssl.SSLContext:
+    """A client's TLS context that trusts this CA alone. http2: it speaks nothing else."""
+    if not http2:
+        return ssl.create_default_context(cafile=ca)
+    context = _OnlyHttp2(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(ca)
+    return context
+
+
+class _OnlyHttp2(ssl.SSLContext):
+    """httpx puts HTTP/1.1 first, and mitmproxy then takes that where no server has chosen."""
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        super().set_alpn_protocols(["h2"])
 
 
 @dataclass
@@ -38,9 +49,8 @@ class Proxied:
 
     def client(self, *, http2: bool = False, timeout: float = 30) -> httpx.Client:
         """An HTTP client behind the proxy that trusts its CA."""
-        return httpx.Client(
-            proxy=self.url, verify=trusting(self.proxy.ca), http2=http2, timeout=timeout
-        )
+        trust = trusting(self.proxy.ca, http2=http2)
+        return httpx.Client(proxy=self.url, verify=trust, http2=http2, timeout=timeout)
 
     def connect(self, target: str) -> socket.socket:
         """A tunnel to `host:port` through the proxy."""
@@ -52,9 +62,10 @@ class Proxied:
         assert b" 200 " in head.split(b"\r\n", 1)[0]
         return plain
 
-    def sdk_client(self) -> httpx2.Client:
+    def sdk_client(self, *, http2: bool = False, timeout: float = 30) -> httpx2.Client:
         """The same for the SDKs, which bring their own copy of the library."""
-        return httpx2.Client(proxy=self.url, verify=trusting(self.proxy.ca), timeout=30)
+        trust = trusting(self.proxy.ca, http2=http2)
+        return httpx2.Client(proxy=self.url, verify=trust, http2=http2, timeout=timeout)
 
     def rows(self, count: int = 1) -> list[dict[str, Any]]:
         """The next `count` rows of the journal; a row is written just after its answer ended."""
