@@ -19,6 +19,7 @@ from llmitm.dialects.contract import Dialect
 from llmitm.exchange.house import House
 from llmitm.exchange.pipeline import Pipeline, Step
 from llmitm.mitm.recorder import Recorder
+from llmitm.mitm.review.desk import Desk
 from llmitm.mitm.socket_layer import SocketLayer
 from llmitm.mitm.sockets import Sockets
 from llmitm.mitm.stream import Streams
@@ -73,7 +74,12 @@ class Talk:
 
     def __post_init__(self) -> None:
         streams = Streams()
-        self.sockets: Any = Sockets(self.rulebook, streams, Recorder({}))  # type: ignore[arg-type]
+        self.sockets: Any = Sockets(
+            self.rulebook,  # type: ignore[arg-type]
+            streams,
+            Recorder({}),
+            Desk(self.rulebook),  # type: ignore[arg-type]
+        )
         self.flow = tflow.tflow()
         self.flow.request = http.Request.make(
             "GET", "https://api.openai.com/v1/responses", headers={"Authorization": "Bearer own"}

@@ -90,6 +90,7 @@ class Socket:
         self._count = 0
         self._asked: dict[str, deque[SocketAnswer]] = {}
         self._owed: dict[str, list[Json]] = {}
+        self._pending: dict[str, Exchange] = {}
         self._unread: dict[tuple[bytes, ...], str] = {}
         self._follow(self._house)
 
@@ -160,6 +161,7 @@ class Socket:
         """What becomes of a request's frame, now that it is known what the exchange wants."""
         lane = call.lane
         if isinstance(step, Held):
+            self._pending[exchange.turn.id] = exchange
             return Said(passes=False, holds=Pending(self, exchange, step.hold, call))
         end = exchange.decision.end
         if isinstance(end, Answer):
@@ -174,6 +176,7 @@ class Socket:
 
     def decided(self, exchange: Exchange, call: Call, decided: Decided) -> Said:
         """What becomes of a request's frame that was held, and stood back, until now."""
+        self._pending.pop(exchange.turn.id, None)
         said = self._went(exchange, exchange.decided(decided), call)
         return Said(passes=False, to_server=(call.data,)) if said.passes else said
 
@@ -336,6 +339,7 @@ class Socket:
 
     def ended(self, exchange: Exchange) -> None:
         """Its answer was written here, and is complete."""
+        self._pending.pop(exchange.turn.id, None)
         self._finish(exchange, 200)
 
     def closed(self, why: str) -> None:
@@ -343,6 +347,9 @@ class Socket:
         for waiting in self._asked.values():
             for asked in waiting:
                 self._finish(asked.exchange, 200, why)
+        for exchange in self._pending.values():
+            self._finish(exchange, 0, why)
+        self._pending.clear()
         self._asked.clear()
         self._owed.clear()
 

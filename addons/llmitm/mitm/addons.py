@@ -93,7 +93,7 @@ def addons(*, observe: bool = False) -> list[object]:
         LayerSwap(streams),
         NoProvider(rulebook),
         ModelLists(rulebook),
-        Sockets(rulebook, streams, recorder),
+        Sockets(rulebook, streams, recorder, desk),
         Intercept(rulebook, streams, recorder, desk),
         desk,
         server,

@@ -41,7 +41,7 @@ from llmitm.mitm.requests import (
     wire_request,
 )
 from llmitm.mitm.review.desk import Desk
-from llmitm.mitm.review.holding import Holding
+from llmitm.mitm.review.holding import FlowShows, Holding
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.running import CONVERSATION, ORIGINAL, PROTOCOLS, Running
 from llmitm.mitm.stream import Streams
@@ -209,7 +209,7 @@ class Intercept:
         plan.keep_bytes = self._rulebook.kept_bytes()
         return self._steer(flow, running, plan)
 
-    def _holding(self, flow: http.HTTPFlow, running: Running) -> Holding:
+    def _holding(self, flow: http.HTTPFlow, running: Running, of: FlowShows = "request") -> Holding:
         """What the desk may do with this exchange."""
         assert running.steering is not None
         return Holding(
@@ -219,6 +219,7 @@ class Intercept:
             tap=running.tap,
             steering=running.steering,
             go=lambda step: self._go(flow, running, step),
+            of=of,
         )
 
     def _held(self, flow: http.HTTPFlow, running: Running, hold: Hold) -> None:
@@ -230,7 +231,7 @@ class Intercept:
         plan.open_head = plan.open_head or alive.open_head
         plan.open_after_s, plan.heartbeat_s = alive.open_after_s, alive.heartbeat_s
         self._streams.steer(flow, plan)
-        self._desk.hold_answer(self._holding(flow, running), hold)
+        self._desk.hold_answer(self._holding(flow, running, "answer"), hold)
 
     def _steer(self, flow: http.HTTPFlow, running: Running, plan: stream.Plan) -> stream.Steering:
         steering = self._streams.steer(flow, plan)

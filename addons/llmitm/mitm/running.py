@@ -37,6 +37,8 @@ class Running:
             plan.ttfb_s = self.ttfb_s()
         else:
             plan = stream.Plan(tap=self.tap, secrets=self.secrets)
+            if self.exchange.turn.keeps_back:
+                plan.heartbeat_s = self.exchange.house.ruleset.routes.times.keepalive_interval_s
         plan.keep_bytes = keep_bytes
         return plan
 

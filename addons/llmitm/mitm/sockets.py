@@ -7,9 +7,10 @@ where a frame cannot be judged, the rules' `on_error` does.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from mitmproxy import ctx, http
 from mitmproxy.hooks import UpdateHook
@@ -24,10 +25,13 @@ from llmitm.exchange.pipeline import guarded
 from llmitm.exchange.shaping import identity_headers
 from llmitm.exchange.signature_keys import scope_of
 from llmitm.exchange.socket_frames import error_frame
-from llmitm.exchange.websocket import GO_TO_HTTP, INTERNAL_ERROR, PASSES, Said, Socket
+from llmitm.exchange.socket_said import GO_TO_HTTP, INTERNAL_ERROR, PASSES, Halt, Said
+from llmitm.exchange.websocket import Socket
 from llmitm.exchange.wire import WireRequest
 from llmitm.mitm.recorder import Recorder
 from llmitm.mitm.requests import client_host, http_response, wire_request
+from llmitm.mitm.review.desk import Desk
+from llmitm.mitm.review.socket_holding import SocketHolding
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.socket_layer import SocketLayer
 from llmitm.mitm.stream import Streams
@@ -49,7 +53,7 @@ type _Chat = tuple[bytes, str]
 @dataclass(slots=True)
 class _Open:
     """One socket. layer: None before the upgrade;
-    kept_bytes: size of the messages that are still shown."""
+    kept_bytes: size of the messages that are still shown; held: what waits for an operator."""
 
     socket: Socket
     endpoint: Endpoint
@@ -57,13 +61,17 @@ class _Open:
     layer: SocketLayer | None = None
     kept: int = 0
     kept_bytes: int = 0
+    held: list[SocketHolding] = field(default_factory=list[SocketHolding])
 
 
 class Sockets:
     """See the module."""
 
-    def __init__(self, rulebook: Rulebook, streams: Streams, recorder: Recorder) -> None:
+    def __init__(
+        self, rulebook: Rulebook, streams: Streams, recorder: Recorder, desk: Desk
+    ) -> None:
         self._rulebook = rulebook
+        self._desk = desk
         self._streams = streams
         self._recorder = recorder
         self._upgrading: dict[str, _Open] = {}
@@ -171,6 +179,36 @@ class Sockets:
             self._sent_back[opened.chat] = self._rulebook.house().clock()
         if said.closes:
             layer.close(said.closes, _REASONS[said.closes])
+        if said.holds is not None:
+            self._hold(flow, opened, layer, said.holds)
+
+    def _hold(self, flow: http.HTTPFlow, opened: _Open, layer: SocketLayer, halt: Halt) -> None:
+        def say(said: Said) -> bool:
+            self._do(flow, opened, layer, replace(said, passes=True))
+            return self._streams.wake(flow)
+
+        holding = SocketHolding(
+            flow=flow, halt=halt, say=say, done=lambda: opened.held.remove(holding)
+        )
+        if not opened.held:
+            self._beat_later(flow, opened, layer)
+        opened.held.append(holding)
+        if halt.hold.call is None and halt.hold.response is None:
+            self._desk.hold_request(holding, halt.hold)
+        else:
+            self._desk.hold_answer(holding, halt.hold)
+
+    def _beat_later(self, flow: http.HTTPFlow, opened: _Open, layer: SocketLayer) -> None:
+        """Pings the client for as long as something of its socket is held."""
+        every_s = self._rulebook.house().ruleset.routes.times.keepalive_interval_s
+
+        def beat() -> None:
+            if opened.held:
+                layer.ping()
+                self._streams.wake(flow)
+                self._beat_later(flow, opened, layer)
+
+        asyncio.get_running_loop().call_later(every_s, beat)
 
     def _failed(self, opened: _Open, error: StageError) -> Said:
         """mitmproxy would send the frame on as if no rule existed."""
@@ -203,6 +241,10 @@ class Sockets:
     def _end(self, flow: http.HTTPFlow, why: str) -> None:
         opened = self._open.pop(flow.id, None)
         if opened is not None:
+            held, opened.held = opened.held, []
+            for holding in held:
+                holding.gone.set()
+                self._desk.over(holding.exchange.turn.id, why)
             ended = guarded("sockets", opened.socket.closed, why)
             if isinstance(ended, StageError):
                 log.error("llmitm: %s", ended, exc_info=ended.cause)

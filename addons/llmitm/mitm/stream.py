@@ -54,7 +54,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.utils import asyncio_utils
 
-from llmitm.mitm.stream_contract import KillNow, Plan, Push, Pushed, Steering
+from llmitm.mitm.stream_contract import KillNow, Plan, Push, Pushed, Steering, Wake
 from llmitm.mitm.stream_exchange import SteeredStream
 from llmitm.mitm.stream_merge import Merged
 from llmitm.mitm.stream_upstream import NO_ATTEMPT
@@ -106,6 +106,11 @@ class Streams:
             steering.deliver(KillNow())
 
         flow.kill = kill
+
+    def wake(self, flow: http.HTTPFlow) -> bool:
+        """Lets the WebSocket of this flow say what it was asked to; False if it is over."""
+        stream = self.live.get(flow.id)
+        return stream is not None and self.deliver(stream, Wake())
 
     def register(self, flow: http.HTTPFlow, stream: SteeredStream) -> None:
         """Called by each stream before the first hook of its flow."""

@@ -270,7 +270,12 @@ class SendAgain:
     """The stream's own word to itself: start the next attempt."""
 
 
-Push = Chunk | Finish | Resume | OpenNow | KillNow | Tick | SendAgain
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """The layer above an upgraded connection has something to say."""
+
+
+Push = Chunk | Finish | Resume | OpenNow | KillNow | Tick | SendAgain | Wake
 
 
 class Audience(Protocol):

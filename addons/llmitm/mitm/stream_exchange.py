@@ -25,6 +25,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
+from llmitm.mitm.socket_layer import SocketLayer
 from llmitm.mitm.stream_contract import (
     Chunk,
     Failure,
@@ -36,6 +37,7 @@ from llmitm.mitm.stream_contract import (
     Resume,
     SendAgain,
     Tick,
+    Wake,
 )
 from llmitm.mitm.stream_taps import TapSide
 from llmitm.mitm.stream_upstream import FROM_UPSTREAM, NO_ATTEMPT, Pool
@@ -136,8 +138,14 @@ class SteeredStream(TapSide):
         return super().state_wait_for_request_headers(event)
 
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
-        """After an upgrade only the layer above is of interest; pushes to it still pass."""
-        if isinstance(event, Pushed) and event.stream is self:
+        """After an upgrade only the layer above is of interest; pushes to it still pass, and it
+        can be woken."""
+        socket = isinstance(self.child_layer, SocketLayer)
+        if (
+            isinstance(event, Pushed)
+            and event.stream is self
+            and not (socket and isinstance(event.push, Wake))
+        ):
             return nothing()
         return super().passthrough(event)
 

@@ -162,7 +162,8 @@ class Turn:
     request: as all stages have left it, None while they are asked: what `Again` goes on from;
     may_ask_again: whether `Again` can be done; where it cannot, it ends the answer;
     may_wait: whether an operator can be asked; where not, a hold's default happens at once;
-    verdicts: what stages have found in the request, see `Hold.verdicts`.
+    verdicts: what stages have found in the request, see `Hold.verdicts`; keeps_back: a stage keeps
+    the whole answer back, during which its client must be kept alive.
     """
 
     id: str
@@ -182,6 +183,7 @@ class Turn:
     may_ask_again: bool = True
     may_wait: bool = True
     verdicts: set[str] = field(default_factory=set[str])
+    keeps_back: bool = False
 
 
 @value(kw_only=True)

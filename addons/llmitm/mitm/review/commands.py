@@ -135,7 +135,9 @@ class ReviewCommands:
         return "Only the rules hold from now on."
 
     def _card(self, flow: Flow) -> Card | None:
-        return next((one for one in self._queue.waiting() if one.exchange == flow.id), None)
+        # What waits on a WebSocket is one of many exchanges of its flow.
+        waiting = self._queue.waiting()
+        return next((one for one in waiting if one.exchange.split(".")[0] == flow.id), None)
 
     def _each(self, flows: Sequence[Flow], done: str, act: Callable[[Card], None]) -> str:
         """Decides about what is held of each flow, and says how many there were."""

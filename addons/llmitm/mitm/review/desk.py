@@ -2,7 +2,7 @@
 
     desk.hold_request(holding, hold)    # a request, before it leaves
     desk.hold_answer(holding, hold)     # something of an answer, before the client gets it
-    desk.over(flow_id, why)             # the exchange has ended, however
+    desk.over(exchange_id, why)         # the exchange has ended, however
 
 What is held is marked in mitmproxy's own list and is resumed, edited and killed there as anything
 mitmproxy intercepts; who decides first wins. Never: decides.
@@ -19,26 +19,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from mitmproxy import ctx, http
+from mitmproxy import ctx, exceptions, http
+from mitmproxy.addonmanager import Loader
 from mitmproxy.hooks import UpdateHook
 from mitmproxy.utils import asyncio_utils
 
 from llmitm.desk.cards import Card, Kind
+from llmitm.desk.client_gate import ClientGate, client_gate
 from llmitm.desk.edits import check, document_of
 from llmitm.desk.held import Entry, ReviewLimits
 from llmitm.desk.messages import Checked
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewError
 from llmitm.desk.turn_difference import Turns
+from llmitm.errors import RuleError
 from llmitm.exchange.choosing import size_in_tokens
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.repeats import request_key
 from llmitm.mitm.home import state_folder
-from llmitm.mitm.review.holding import Holding
+from llmitm.mitm.review.holding import Waits
 from llmitm.mitm.review.in_flow import FlowEdits
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.record.decision_log import DecisionLog
-from llmitm.stages.contract import Hold
+from llmitm.stages.contract import Hold, Refuse
 
 log = logging.getLogger("llmitm")
 
@@ -51,12 +54,12 @@ BY_MITMPROXY = "mitmproxy"
 
 @dataclass(slots=True, kw_only=True)
 class _Held:
-    """One thing held. edits: what an operator may change in the flow itself; marked: the flow's
-    mark before; watch: waits for mitmproxy's own resume."""
+    """One thing held. edits: what an operator may change in the flow itself, None = nothing;
+    marked: the flow's mark before; watch: waits for mitmproxy's own resume."""
 
     card: Card
-    holding: Holding
-    edits: FlowEdits
+    holding: Waits
+    edits: FlowEdits | None
     marked: str
     watch: asyncio.Task[None] | None = None
 
@@ -70,6 +73,7 @@ class Desk:
         self._rulebook = rulebook
         self._environ = environ
         self._log: DecisionLog | None = None
+        self._gate = ClientGate()
         self.queue = Queue(
             rules=ReviewLimits(), log=self._write, now=time.time, document_of=document_of
         )
@@ -97,15 +101,22 @@ class Desk:
             self._log = DecisionLog(file, lambda line: log.error("llmitm: %s", line))
         self._log.append(entry.row())
 
+    def load(self, loader: Loader) -> None:
+        """Who may ask for a person's answer, from the environment."""
+        try:
+            self._gate = client_gate(self._environ)
+        except RuleError as error:
+            raise exceptions.OptionsError(f"llmitm: {error}") from None
+
     async def done(self) -> None:
         """The proxy shuts down: every client that waits is told, before its connection ends."""
-        waiting = [held.holding.steering for held in self._held.values()]
+        waiting = [held.holding.gone for held in self._held.values()]
         self.queue.close("llmitm shuts down")
         if self._timer is not None:
             self._timer.cancel()
-        for steering in waiting:
+        for gone in waiting:
             try:
-                await asyncio.wait_for(steering.gone.wait(), _LAST_WORD_S)
+                await asyncio.wait_for(gone.wait(), _LAST_WORD_S)
             except TimeoutError:
                 log.warning("llmitm: a client that waited could not be told of the shutdown")
         if self._log is not None:
@@ -113,29 +124,41 @@ class Desk:
 
     # -- what is held -------------------------------------------------------------------------
 
-    def hold_request(self, holding: Holding, hold: Hold) -> None:
+    def hold_request(self, holding: Waits, hold: Hold) -> None:
         """Holds a request."""
         self._offer(holding, hold, "request")
 
-    def hold_answer(self, holding: Holding, hold: Hold) -> None:
+    def hold_answer(self, holding: Waits, hold: Hold) -> None:
         """Holds a tool call, or the whole answer."""
-        holding.of = "answer"
         self._offer(holding, hold, "tool_call" if hold.call is not None else "response")
 
-    def _offer(self, holding: Holding, hold: Hold, kind: Kind) -> None:
+    def _offer(self, holding: Waits, hold: Hold, kind: Kind) -> None:
+        refused = None if hold.may_approve else self._refused(holding)
+        if refused is not None:
+            holding.decided(refused)
+            return
         card = self._card(holding, hold, kind)
         holding.exchange.notes.append(f"held: {hold.reason}")
-        holding.leave = lambda: self._leave(holding.flow)
+        holding.leave = lambda: self._leave(card.exchange)
         decided = self.queue.offer(card, holding)
         if decided is not None:
             holding.decided(decided)
             return
         # The client may have come again to a card that waits already.
         waits = next((one for one in self.queue.waiting() if one.exchange == card.exchange), card)
-        self._show(_Held(card=waits, holding=holding, edits=FlowEdits(holding, hold), marked=""))
+        edits = FlowEdits(holding, hold) if holding.in_flow is not None else None
+        self._show(_Held(card=waits, holding=holding, edits=edits, marked=""))
         self._rearm()
 
-    def _card(self, holding: Holding, hold: Hold, kind: Kind) -> Card:
+    def _refused(self, holding: Waits) -> Refuse | None:
+        """Where a person plays the model: whether this client may ask for that."""
+        wire, peer = holding.exchange.incoming.wire, holding.flow.client_conn.peername
+        key = next(iter(holding.exchange.turn.secrets), "")
+        address = str(peer[0]) if peer else ""
+        fault = self._gate.ask(key, address, len(wire.body), time.monotonic())
+        return Refuse(fault=fault, why="not let in") if fault is not None else None
+
+    def _card(self, holding: Waits, hold: Hold, kind: Kind) -> Card:
         exchange, turn = holding.exchange, holding.exchange.turn
         request = hold.shown or exchange.decision.request
         review = exchange.house.ruleset.review
@@ -150,7 +173,7 @@ class Desk:
             same=_same(exchange, hold, kind),
             reason=hold.reason,
             created_s=now_s,
-            deadline_s=now_s + min(timeout_s, self._patience_s(exchange)),
+            deadline_s=now_s + min(timeout_s, self._patience_s(holding)),
             request=request,
             rule=hold.rule,
             verdicts=tuple(sorted({*hold.verdicts, *turn.verdicts})),
@@ -161,7 +184,7 @@ class Desk:
             model=turn.model,
             protocol=turn.protocol,
             conversation=conversation,
-            stream=exchange.wants_stream,
+            stream=holding.stream,
             response=hold.response,
             call=hold.call,
             tokens=tokens,
@@ -169,34 +192,35 @@ class Desk:
             cost_usd=_cost_usd(exchange, tokens),
         )
 
-    def _patience_s(self, exchange: Exchange) -> float:
+    def _patience_s(self, holding: Waits) -> float:
         """How long this client can be kept waiting."""
-        clients = exchange.house.ruleset.clients
-        return clients.patience_s(exchange.turn.client, stream=exchange.wants_stream)
+        turn, house = holding.exchange.turn, holding.exchange.house
+        return house.ruleset.clients.patience_s(turn.client, stream=holding.stream)
 
     # -- mitmproxy's list ---------------------------------------------------------------------
 
     def _show(self, held: _Held) -> None:
         """Marks the flow, intercepts it, and waits for whoever resumes it there."""
         flow = held.holding.flow
-        self._held[flow.id] = held
+        self._held[held.holding.exchange.turn.id] = held
         held.marked, flow.marked = flow.marked, MARK
         flow.comment = f"held: {held.card.reason}"
-        held.edits.show()
-        flow.intercept()
-        held.watch = asyncio_utils.create_task(
-            self._watch(held), name=f"held {flow.id}", keep_ref=True
-        )
+        if held.edits is not None:
+            held.edits.show()
+            flow.intercept()
+            held.watch = asyncio_utils.create_task(
+                self._watch(held, held.edits), name=f"held {flow.id}", keep_ref=True
+            )
         _update(flow)
 
-    async def _watch(self, held: _Held) -> None:
+    async def _watch(self, held: _Held, edits: FlowEdits) -> None:
         """Resumed in mitmproxy: approved, with what was edited there."""
         flow = held.holding.flow
         while True:
             await flow.wait_for_resume()
             if self._held.get(flow.id) is not held or held.holding.over:
                 return
-            decided, mistake = held.edits.read()
+            decided, mistake = edits.read()
             if mistake:
                 # Nothing of the edit is lost: it stands in the flow, and is held again.
                 flow.comment = f"held: the edit cannot be read: {mistake}"
@@ -204,7 +228,7 @@ class Desk:
                 flow.intercept()
                 _update(flow)
                 continue
-            action = "edit" if held.edits.changed else "approve"
+            action = "edit" if edits.changed else "approve"
             try:
                 self.queue.decide(held.card.id, action, decided, by=BY_MITMPROXY)
             except ReviewError as error:
@@ -217,27 +241,29 @@ class Desk:
                 continue
             return
 
-    def _leave(self, flow: http.HTTPFlow) -> None:
+    def _leave(self, exchange_id: str) -> None:
         """The exchange waits no longer."""
-        held = self._held.pop(flow.id, None)
+        held = self._held.pop(exchange_id, None)
         if held is None:
             return
-        flow.marked = held.marked
+        flow = held.holding.flow
+        flow.marked = held.marked if held.marked != MARK else ""
         flow.comment = ""
-        held.edits.hide()
-        flow.resume()
+        if held.edits is not None:
+            held.edits.hide()
+            flow.resume()
         if held.watch is not None:
             held.watch.cancel()
         _update(flow)
         self._rearm()
 
-    def over(self, flow_id: str, why: str) -> None:
+    def over(self, exchange_id: str, why: str) -> None:
         """The exchange has ended: if it was held, its client has left or it was killed."""
-        held = self._held.get(flow_id)
+        held = self._held.get(exchange_id)
         if held is None:
             return
         card, flow = held.card, held.holding.flow
-        self._leave(flow)
+        self._leave(exchange_id)
         flow.comment = f"{why or 'ended'} while held"
         if flow.error is not None and flow.error.msg == flow.error.KILLED_MESSAGE:
             self.queue.cancel(card.id, "killed in mitmproxy")

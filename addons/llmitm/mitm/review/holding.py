@@ -1,4 +1,4 @@
-"""One exchange that waits for an operator, as the queue sees it: decide it, or write its answer.
+"""One exchange over HTTP that waits for an operator: decide it, or write its answer.
 
 Everything is called from the event loop. What is decided about a request goes on through
 `Exchange.decided`, about an answer through the tap that keeps it; an answer that an operator writes
@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from mitmproxy import http
 
-from llmitm.canon.events import End, Event, Finish, FinishReason, PartEnd, PartStart, Start
+from llmitm.canon.events import End, Event, Finish, FinishReason, Start
 from llmitm.canon.fold import fold
+from llmitm.desk.held import Waiting
 from llmitm.dialects.contract import StreamEncoder
 from llmitm.errors import StageError
 from llmitm.exchange.exchange import Exchange, Step
@@ -30,12 +31,48 @@ from llmitm.stages.contract import Answer, Decided
 log = logging.getLogger("llmitm")
 
 
+class Waits(Waiting, Protocol):
+    """Something held, as the desk knows it. in_flow: mitmproxy's own flow shows it, and may be
+    edited and resumed; gone: set when its client is; stream: the client takes an answer as it is
+    written; leave: called when it waits no longer, before anything else happens."""
+
+    flow: http.HTTPFlow
+    leave: Callable[[], None]
+
+    @property
+    def exchange(self) -> Exchange:
+        """Whose it is."""
+        ...
+
+    @property
+    def gone(self) -> asyncio.Event:
+        """See the class."""
+        ...
+
+    @property
+    def in_flow(self) -> FlowShows | None:
+        """What the flow shows of it; None = nothing."""
+        ...
+
+    @property
+    def stream(self) -> bool:
+        """See the class."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody is there any more to be answered."""
+        ...
+
+
+type FlowShows = Literal["request", "answer"]
+
+
 @dataclass(slots=True, kw_only=True)
 class Holding:
-    """See the module; `desk.queue.Waiting` for what the methods promise.
+    """See the module and `Waits`.
 
-    of: what is held, the request or something of its answer; go: does the exchange's next step;
-    leave: called when it waits no longer, before anything else happens.
+    of: what is held, the request or something of its answer; go: does the exchange's next step.
     """
 
     flow: http.HTTPFlow
@@ -44,10 +81,25 @@ class Holding:
     tap: AnswerTap
     steering: stream.Steering
     go: Callable[[Step | Held], None]
-    of: Literal["request", "answer"] = "request"
+    of: FlowShows = "request"
     leave: Callable[[], None] = lambda: None
     _events: list[Event] = field(default_factory=list[Event])
     _encoder: StreamEncoder | None = None
+
+    @property
+    def gone(self) -> asyncio.Event:
+        """Set when the client is."""
+        return self.steering.gone
+
+    @property
+    def in_flow(self) -> FlowShows | None:
+        """What the flow shows of it."""
+        return self.of
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client takes an answer as it is written."""
+        return self.exchange.wants_stream
 
     @property
     def over(self) -> bool:
@@ -105,7 +157,7 @@ class Holding:
 
     def finish(self, reason: FinishReason) -> bool:
         """The answer is complete."""
-        ends = (*(PartEnd(index) for index in _open(self._events)), Finish(reason), End())
+        ends = (Finish(reason), End())
         if self._encoder is None:
             if self.over:
                 return False
@@ -117,14 +169,3 @@ class Holding:
         encoder, self._encoder = self._encoder, None
         self._events.clear()
         return self.steering.finish(encoder.close())
-
-
-def _open(events: Sequence[Event]) -> list[int]:
-    """The parts that have begun and not ended."""
-    begun: dict[int, None] = {}
-    for event in events:
-        if isinstance(event, PartStart):
-            begun[event.index] = None
-        elif isinstance(event, PartEnd):
-            begun.pop(event.index, None)
-    return list(begun)

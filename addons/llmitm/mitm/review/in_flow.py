@@ -16,14 +16,14 @@ from llmitm.exchange.house import completed
 from llmitm.exchange.pipeline import guarded
 from llmitm.exchange.wire import media_type
 from llmitm.mitm.requests import http_response
-from llmitm.mitm.review.holding import Holding
+from llmitm.mitm.review.holding import Waits
 from llmitm.stages.contract import FORWARD, Answer, Decided, Forward, Hold
 
 
 class FlowEdits:
     """One held flow. `show` when the hold begins, `hide` when it ends."""
 
-    def __init__(self, holding: Holding, hold: Hold) -> None:
+    def __init__(self, holding: Waits, hold: Hold) -> None:
         self._holding = holding
         self._hold = hold
         self._shown = b""
@@ -33,7 +33,7 @@ class FlowEdits:
     def show(self) -> None:
         """Puts what is held where mitmproxy's editors find it."""
         holding, flow = self._holding, self._holding.flow
-        if holding.of == "request":
+        if holding.in_flow == "request":
             self._request_before = flow.request.raw_content
             body = self._leaving()
             if body is not None:
@@ -64,7 +64,7 @@ class FlowEdits:
 
     def _now(self) -> bytes:
         flow = self._holding.flow
-        if self._holding.of == "request":
+        if self._holding.in_flow == "request":
             return flow.request.get_content(strict=False) or b""
         if self._hold.response is None or flow.response is None:
             return self._shown
@@ -76,7 +76,7 @@ class FlowEdits:
             return FORWARD, ""
         exchange, body = self._holding.exchange, self._now()
         dialect = exchange.house.dialects[exchange.turn.protocol]
-        if self._holding.of == "request":
+        if self._holding.in_flow == "request":
             try:
                 edited = dialect.decode_request(body)
             except ClientWireError as error:
@@ -94,7 +94,7 @@ class FlowEdits:
     def _events(self, body: bytes) -> list[Event]:
         exchange = self._holding.exchange
         dialect = exchange.house.dialects[exchange.turn.protocol]
-        if not exchange.wants_stream:
+        if not self._holding.stream:
             return dialect.decode_response(body)
         decoder = dialect.stream_decoder(media_type(exchange.answers.stream_headers))
         frames = [*decoder.feed(body), *decoder.close()]
@@ -103,7 +103,7 @@ class FlowEdits:
     def hide(self) -> None:
         """Gives the flow its own content back."""
         flow = self._holding.flow
-        if self._holding.of == "request":
+        if self._holding.in_flow == "request":
             flow.request.raw_content = self._request_before
         elif self._hold.response is not None:
             flow.response = self._response_before

@@ -61,5 +61,5 @@ class ByHand:
         return flow is not None and fits(expression, flow)
 
     def _flow(self, exchange: str) -> http.HTTPFlow | None:
-        stream = self._streams.live.get(exchange)
+        stream = self._streams.live.get(exchange.split(".", maxsplit=1)[0])
         return stream.flow if stream is not None else None

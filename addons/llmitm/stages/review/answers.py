@@ -102,6 +102,7 @@ class ReviewAnswers(Stage):
             watched.request = before.request if before.attempts else request
         watched.anew()
         turn.memory[NAME] = watched
+        turn.keeps_back = bool(wholes) or wish is not None
         return True
 
     def on_event(self, turn: Turn, event: Event) -> EventEffect:
