@@ -9,7 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 from review_served import HASH, PASSWORD
 
 API = "/llm/api/v1"
-WAIT_S = 40
+WAIT_S = 15
 
 
 class Operator:
@@ -31,8 +31,10 @@ class Operator:
 
     def __init__(self, port: int, token: str, name: str = "") -> None:
         query = f"?token={token}" + (f"&operator={name}" if name else "")
-        self._socket = connect(
-            f"ws://127.0.0.1:{port}/ws{query}", max_size=None, ping_interval=None, proxy=None
+        self._open = ExitStack()
+        place = f"ws://127.0.0.1:{port}/ws{query}"
+        self._socket = self._open.enter_context(
+            connect(place, max_size=None, ping_interval=None, proxy=None)
         )
         self.heard: list[dict[str, Any]] = []
         self._changed = threading.Condition()
@@ -62,7 +64,7 @@ class Operator:
 
     def leave(self) -> None:
         """The connection ends."""
-        self._socket.close()
+        self._open.close()
         self._thread.join(WAIT_S)
 
     def until[T](self, found: Callable[[], T]) -> T:
@@ -177,6 +179,14 @@ class Place:
             row["what"] for row in self.decisions() if row.get("request_id") == card["request_id"]
         ]
 
+    def clear(self) -> None:
+        """Nobody waits any more; answers that were begun end with their writer."""
+        self.desk.leave()
+        self.desk = Operator(self.port, self.token)
+        for card in self.desk.all("snapshot")[0]["requests"]:
+            self.desk.reject(card, "the test is over")
+            self.desk.over(card)
+
     def another(self, name: str) -> Operator:
         """One more operator."""
         return Operator(self.port, self.token, name)
@@ -211,5 +221,7 @@ def watched(
         place = f"http://127.0.0.1:{port}/api/v1/auth/login"
         told = httpx.post(place, json=login, timeout=WAIT_S, trust_env=False).raise_for_status()
         found = Place(proxied, folder, port, told.json()["access_token"])
-        with found.desk:
+        try:
             yield found
+        finally:
+            found.desk.leave()
