@@ -17,6 +17,8 @@ from llmitm.dialects.openai_responses.reader import EventReader
 from llmitm.dialects.openai_responses.response import decode_response
 from llmitm.dialects.openai_responses.writer import Writer
 
+_ANNOUNCES = b'"response.output_item.added"'
+
 
 class SseDecoder:
     """Server-sent events -> frames with their canon events."""
@@ -39,7 +41,8 @@ class SseDecoder:
         data = frame.data
         if data is None:
             return Frame(frame.raw, (Ping(),) if frame.raw.startswith(b":") else ())
-        return Frame(frame.raw, self._reader.read(data) if data else ())
+        events = self._reader.read(data) if data else ()
+        return Frame(frame.raw, events, announces=not events and _ANNOUNCES in data)
 
     def _rest(self, frame: SseFrame) -> Frame:
         if frame.data is None and frame.raw.lstrip().startswith(b"{"):
