@@ -60,7 +60,6 @@ def _outcome(parse: object, data: bytes) -> str:
 def test_odd_texts(data: bytes) -> None:
     expected = _outcome(json.loads, data)
     assert _outcome(json_text.parse, data) == expected
-    assert _outcome(json_text.parse, data) == expected
     wrapped = b'{"v":' + data + b"}"
     assert _outcome(load_object, wrapped) == _outcome(json.loads, wrapped)
 
