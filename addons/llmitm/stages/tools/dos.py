@@ -57,9 +57,9 @@ def _run(
         scope.variables[words[1].lower()] = (" ".join(words[2:]),)
         return "set"
     if name in ("if", "for", "call", "start", "else", "do"):
-        reading.spend(STEPS_PER_COMMAND * min(len(words), 8) * (1 + len(writes)))
         # What follows a condition is a command too; which word begins it is not worth knowing.
         for at in range(1, min(len(words), 8)):
+            reading.spend(STEPS_PER_COMMAND * (1 + len(writes)))
             simple = Simple(tuple(map(quoted, words[at:])), tuple(writes), (), tuple(fed_by))
             reading.found.append(simple)
             if name in ("call", "start"):

@@ -7,7 +7,7 @@ the load, which is limited for one whole judgement. A long script of people has 
 
 What this does not foresee is counted while the parser works, and ends it: its own reports, which
 are dear once it has met an error, and how often it leaves the piece of text that it was given. A
-script of 50 000 characters has 900 of `MOST_WORK` units, each some 20 microseconds.
+script of 32 000 characters has 600 of `MOST_WORK` units, each some 20 microseconds.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tree_sitter import Language, Parser, Tree
 from llmitm.stages.tools.commands import Unreadable
 from llmitm.stages.tools.reading import Reading
 
-MOST_LOAD = 1.0
-MOST_WORK = 1500
+MOST_LOAD = 0.6
+MOST_WORK = 1200
 """Units of parser's work in one judgement."""
 _PIECE = 1024
 _ERROR_UNITS = 20
-_ERROR_BYTES = 100
-"""A report after an error costs so many units, and one more for so many bytes of text."""
+_ERROR_BYTES = 800
+"""A report after an error costs so many units, and the square of so many bytes of text more."""
 _BEYOND = re.compile(rb"(?!\xe2\x80[\x90-\x9f])[\xe0-\xf7][\x80-\xbf]{2,3}")
 """Characters from U+0800 on, but for the dashes and quotes that PowerShell knows."""
 DEAR_IN_BASH: Mapping[str, int] = {
@@ -70,7 +70,7 @@ def parsed_tree(
     # Scanners of grammars look such characters up in tables that end before them, and crash. To a
     # shell they are letters; the places stay the same.
     text = _BEYOND.sub(_letters, source)
-    dear_report = _ERROR_UNITS + len(text) // _ERROR_BYTES
+    dear_report = _ERROR_UNITS + (len(text) // _ERROR_BYTES) ** 2
 
     def piece(place: int, _: object) -> bytes:
         reading.parser_work += 1
