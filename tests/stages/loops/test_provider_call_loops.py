@@ -1,4 +1,4 @@
-"""Calls of tools that a provider defines (`local_shell_call`, `shell_call`) can be loops as well."""
+"""Calls of tools that a provider defines (`local_shell_call`, `shell_call`) can be loops too."""
 
 from __future__ import annotations
 
