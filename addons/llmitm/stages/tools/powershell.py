@@ -35,7 +35,7 @@ _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|((?:\w+:)?\w+))")
 _HERE = re.compile(r"((?:^|[;|&({\n])[ \t]*)\./")
 _EVALUATORS = ("iex", "invoke-expression")
 _INVOKERS = ("&", ".")
-_LONGEST = 16_384
+_LONGEST = 10_000
 """The grammar's parser takes some four times as long for twice the text."""
 _HOMES = ("home", "env:userprofile", "env:home")
 
@@ -48,11 +48,11 @@ def read_powershell(reading: Reading, text: str, scope: Scope, stream: Stream | 
         if not text:
             reading.doubt("the encoded command could not be read")
             return HOLE
-    if len(text) > _LONGEST:
-        raise Unreadable(f"it is PowerShell of more than {_LONGEST} characters")
     # The grammar takes a leading `./` for the operator that loads a script.
     text = _HERE.sub(r"\1.\\", text)
     source = text.encode("utf-8", "replace")
+    if len(source) > _LONGEST:
+        raise Unreadable(f"it is PowerShell of more than {_LONGEST} bytes")
     reading.spend(len(source) // 2)
     tree = parsed_tree(reading, POWERSHELL, source, DEAR_IN_POWERSHELL)
     _Reader(source, reading, scope).walk(tree.root_node, ())
