@@ -195,7 +195,10 @@ class Place:
         """The desk's REST interface."""
         bearer = {"authorization": f"Bearer {self.token}"}
         return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}", headers=bearer, timeout=WAIT_S, trust_env=False
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers=bearer,
+            timeout=WAIT_S,
+            trust_env=False,
         )
 
 
