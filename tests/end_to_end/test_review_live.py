@@ -1,4 +1,4 @@
-"""Held, and the official SDKs at the other end: answered live, kept waiting long, left, asked again.
+"""Held, and official SDKs at the other end: answered live, kept waiting, left, asked again.
 
 The operator works over the WebSocket of a headless proxy's own port.
 """

@@ -6,7 +6,6 @@ import json
 import queue
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import anthropic

@@ -17,7 +17,6 @@ from llmitm.dialects.openai_responses.reader import EventReader
 from llmitm.dialects.openai_responses.response import decode_response
 from llmitm.dialects.openai_responses.writer import Writer
 
-
 _ANNOUNCES = b'"response.output_item.added"'
 
 
