@@ -50,6 +50,20 @@ class _Heard(httpx2.SyncByteStream):
         self._stream.close()
 
 
+class _Sent:
+    """Tells when a request is out, not the CONNECT before it."""
+
+    def __init__(self, sent: Callable[[], object]) -> None:
+        self._sent = sent
+        self._method = b""
+
+    def __call__(self, name: str, info: Mapping[str, Any]) -> None:
+        if name.endswith("send_request_body.started"):
+            self._method = info["request"].method
+        elif name.endswith("send_request_body.complete") and self._method != b"CONNECT":
+            self._sent()
+
+
 @dataclass
 class Proxied:
     """A running proxy and its journal. For the SDKs: http2: they speak that to it; heard: shown
@@ -90,9 +104,7 @@ class Proxied:
 
         def request(asked: httpx2.Request) -> None:
             if sent is not None:
-                asked.extensions["trace"] = lambda name, _: (
-                    name.endswith("send_request_body.complete") and sent()
-                )
+                asked.extensions["trace"] = _Sent(sent)
 
         def response(answer: httpx2.Response) -> None:
             if heard is not None:

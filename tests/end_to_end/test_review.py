@@ -312,30 +312,6 @@ def test_over_both_versions_of_http(
     assert b"message_stop" in answer.content
 
 
-def test_two_hundred_at_once_lose_and_double_nothing(sim: SimThread, tmp_path: Path) -> None:
-    before = len(bodies(sim))
-    count = 200
-    with reviewed(tmp_path, sim, REQUESTS) as place, ThreadPoolExecutor(count) as threads:
-
-        def one(number: int) -> str:
-            with place.proxied.client(timeout=120) as client:
-                said = [{"role": "user", "content": f"number {number};"}]
-                answer = client.post(CHAT, json={"model": "sim-echo", "messages": said})
-                return answer.json()["choices"][0]["message"]["content"]
-
-        waiting = [threads.submit(one, number) for number in range(count)]
-        flows = place.await_held(count)
-        place.done("llm.approve", "~marker raised_hand")
-        texts = [each.result(120) for each in waiting]
-        rows = decisions(place)
-    assert len(set(flows)) == count
-    assert [f"number {number};" in text for number, text in enumerate(texts)] == [True] * count
-    assert len(bodies(sim)) == before + count
-    for what in ("offered", "decided"):
-        assert len({row["request_id"] for row in rows if row["what"] == what}) == count
-        assert sum(row["what"] == what for row in rows) == count
-
-
 def test_a_shutdown_tells_every_client_that_waits(
     sim: SimThread, tmp_path: Path, later: ThreadPoolExecutor
 ) -> None:

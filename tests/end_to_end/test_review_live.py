@@ -1,4 +1,4 @@
-"""Held, with the official SDKs at the other end: answered live, kept waiting, left, asked again.
+"""Held, and official SDKs at the other end: answered live, kept waiting, left, asked again.
 
 The operator works over the WebSocket of a headless proxy's own port.
 """
@@ -117,7 +117,7 @@ def test_what_an_operator_writes_arrives_while_they_write(
 
 
 @spoken
-def test_thoughts_and_an_answer_cut_short_can_be_written_too(
+def test_thoughts_can_be_written_too(
     place: Place, later: ThreadPoolExecutor, protocol: str
 ) -> None:
     said = later.submit(ask, place.proxied, protocol, "sim-text", stream=True)
@@ -125,10 +125,8 @@ def test_thoughts_and_an_answer_cut_short_can_be_written_too(
     card = desk.next()
     desk.start(card)
     desk.chunk(card, "So", reasoning="I think.")
-    desk.finish(card, finish_reason="length")
-    got = said.result(WAIT_S)
-    assert got.text == "So"
-    assert got.finish in ("length", "incomplete", "max_tokens", "MAX_TOKENS")
+    desk.finish(card)
+    assert said.result(WAIT_S).text == "So"
 
 
 @spoken
@@ -341,7 +339,7 @@ def test_an_sdk_that_tries_again_finds_its_card(
 ) -> None:
     desk = rejoining.desk
     with ThreadPoolExecutor(1) as later:
-        said = later.submit(patient, rejoining.proxied, protocol, 1.0)
+        said = later.submit(patient, rejoining.proxied, protocol, 0.5)
         card = desk.next()
         name = card["request_id"]
         desk.until(lambda: "away" in [view["state"] for view in desk.all("request_updated", name)])

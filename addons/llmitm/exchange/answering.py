@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llmitm.canon.events import End, Event, Fault, Finish, PartStart
+from llmitm.canon.events import End, Event, Fault, Finish, PartStart, Usage
 from llmitm.canon.fold import fold
 from llmitm.dialects.contract import StreamDecoder
 from llmitm.errors import StageError
@@ -241,7 +241,7 @@ class Answering:
                 return exchange.again(again)
             case Cut(why=why):
                 exchange.notes.append(f"cut: {why}")
-                staged = _closed(staged)
+                staged = _closed(_with_usage(staged, events))
             case None:
                 pass
         said = next((event for event in staged if isinstance(event, Fault)), None)
@@ -277,6 +277,13 @@ class Answering:
             if name.lower().startswith("x-ratelimit") or name.lower() == "request-id"
         )
         return own + kept + self.exchange.marks()
+
+
+def _with_usage(staged: tuple[Event, ...], events: list[Event]) -> tuple[Event, ...]:
+    """The same with what the answer cost, where that was told behind the place of the cut."""
+    told = tuple(event for event in events if isinstance(event, Usage) and event not in staged)
+    end = len(staged) - (bool(staged) and isinstance(staged[-1], End))
+    return (*staged[:end], *told, *staged[end:])
 
 
 def _closed(events: tuple[Event, ...]) -> tuple[Event, ...]:
