@@ -30,6 +30,8 @@ log = logging.getLogger("llmitm")
 
 UNUSED = "what was edited in mitmproxy is not used: it was decided elsewhere"
 HEAD_UNUSED = "only bodies can be edited while held: the other changes are not used"
+TOLD = frozenset({UNUSED, HEAD_UNUSED})
+"""Notes of an exchange that its line in the flow list tells too."""
 
 
 class FlowEdits:
