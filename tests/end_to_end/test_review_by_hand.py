@@ -180,3 +180,19 @@ def test_other_changes_than_of_the_body_are_not_used_and_said(
     assert said.result(30).status_code == 200
     assert sim.log.all()[-1].header("x-other") is None
     place.until(lambda: "only bodies can be edited" in place.log())
+
+
+def test_a_model_that_stands_in_the_path_is_edited_there(
+    place: Reviewed, client: httpx.Client, later: ThreadPoolExecutor, sim: SimThread
+) -> None:
+    url = "https://generativelanguage.googleapis.com/v1beta/models/sim-text:generateContent"
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hello?"}]}]}
+    said = later.submit(client.post, url, json=body, headers={"x-team": "blue"})
+    (flow,) = place.await_held()
+    path = f"/flows/{flow}/request/content.data"
+    document = place.web.get(path).text
+    put = place.put(path, document.replace("model: sim-text", "model: sim-echo").encode())
+    assert put.status_code == 200, put.text
+    place.resume(flow)
+    assert said.result(30).json()["candidates"][0]["content"]["parts"][0]["text"] == "Hello?"
+    assert "sim-echo" in sim.log.all()[-1].path

@@ -136,7 +136,7 @@ def console(folder: Path, sim: SimThread, keys: str = "") -> Generator[Console]:
         "EDITOR": f"{sys.executable} {home / 'editor.py'} {edits}",
     }
     command = [sys.executable, "-m", "llmitm.mitm.console", "console", *words]
-    with Terminal(command, environ, (140, 40)) as terminal:
+    with Terminal(command, environ, (140, 60)) as terminal:
         one = Console(terminal, home, port)
         one.shows("Flows")
         _await_port(one, port)
