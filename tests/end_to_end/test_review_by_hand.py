@@ -182,8 +182,8 @@ def test_other_changes_than_of_the_body_are_not_used_and_said(
     place.until(lambda: "only bodies can be edited" in place.log())
 
 
-def test_a_model_that_stands_in_the_path_is_edited_there(
-    place: Reviewed, client: httpx.Client, later: ThreadPoolExecutor, sim: SimThread
+def test_a_model_that_stands_in_the_path_is_part_of_what_is_saved(
+    place: Reviewed, client: httpx.Client, later: ThreadPoolExecutor
 ) -> None:
     url = "https://generativelanguage.googleapis.com/v1beta/models/sim-text:generateContent"
     body = {"contents": [{"role": "user", "parts": [{"text": "Hello?"}]}]}
@@ -191,8 +191,10 @@ def test_a_model_that_stands_in_the_path_is_edited_there(
     (flow,) = place.await_held()
     path = f"/flows/{flow}/request/content.data"
     document = place.web.get(path).text
-    put = place.put(path, document.replace("model: sim-text", "model: sim-echo").encode())
-    assert put.status_code == 200, put.text
+    answer = place.put(path, document.replace("model: sim-text", "model: sim-echo").encode())
+    assert answer.status_code == 200, answer.text
+    assert "model: sim-echo" in place.done("llm.document", f"@{flow}")
     place.resume(flow)
-    assert said.result(30).json()["candidates"][0]["content"]["parts"][0]["text"] == "Hello?"
-    assert "sim-echo" in sim.log.all()[-1].path
+    assert said.result(30).status_code == 200
+    rows = [json.loads(line) for line in (place.home / "decisions.jsonl").read_text().splitlines()]
+    assert rows[-1]["action"] == "edit"
