@@ -16,12 +16,16 @@ sys.path.insert(0, str(ROOT / "addons"))
 
 from llmitm.mitm.addons import addons  # noqa: E402
 from llmitm.mitm.console import commands  # noqa: E402
+from llmitm.ruleset.layers import shipped_folder  # noqa: E402
+from llmitm.ruleset.loading import load_folders  # noqa: E402
 from llmitm.ruleset.showing import describe_fields  # noqa: E402
 from llmitm.stages.commands.parameters import PARAMETERS  # noqa: E402
 from llmitm.stages.commands.table import COMMANDS  # noqa: E402
+from llmitm.stages.loops.examples import found_after, limits_of  # noqa: E402
 
 README = ROOT / "README.md"
 FIELDS = ROOT / "rules" / "FIELDS.md"
+GUIDE = ROOT / "rules" / "README.md"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -97,12 +101,39 @@ def setting_table() -> str:
     return table(["parameter", "values", "meaning"], rows)
 
 
+def loop_table() -> str:
+    """The examples of `rules/loops.yaml`: after how many characters of a loop each one is found."""
+    content = load_folders([shipped_folder()], {}).loops.content
+    limits = limits_of(content)
+    rows: list[list[str]] = []
+    for row in content.examples:
+        after = found_after(row, limits)
+        began = f"`{_shown(row.before)}`, then " if row.before else ""
+        unit = len(row.text)
+        rows.append(
+            [
+                row.name,
+                f"{began}`{_shown(row.text)}` × {row.times}",
+                str(unit),
+                "never" if after is None else str(after),
+                "" if row.within is None else str(row.within),
+            ]
+        )
+    return table(["example", "text", "unit", "found after", "at most"], rows)
+
+
+def _shown(text: str) -> str:
+    text = text.replace("\n", "\\n").replace("`", "'")
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 TABLES: dict[str, tuple[Path, Callable[[], str]]] = {
     "commands": (README, command_table),
     "options": (README, option_table),
     "fields": (FIELDS, field_table),
     "chat": (README, chat_table),
     "settings": (README, setting_table),
+    "loops": (GUIDE, loop_table),
 }
 """Name -> the document that holds it, and what makes it."""
 

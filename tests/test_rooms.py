@@ -61,7 +61,7 @@ EMPTY_NAMES = set(
 SHARED_DIALECT_FILES = re.compile(
     r"contract|origin|splicing|json_text|alike|framing_\w+|limits|telling|model_lists|openai_models"
 )
-SHARED_FILES = {"contract", "conversation", "asked", "kept_calls"}
+SHARED_FILES = {"contract", "conversation", "asked", "kept_calls", "provider_calls"}
 TOP = {"addons", "rules", "tests", "scripts"}
 PRODUCTS_OF_TOOLS = {"dist", "build", "__pycache__", "node_modules"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import anthropic
 import openai
 from google import genai
 from google.genai import types
-from proxied import Proxied, trusting
+from proxied import Proxied
 
 PROTOCOLS = ("openai_chat", "openai_responses", "anthropic_messages", "gemini_generate")
 PROVIDERS = {
@@ -27,6 +28,9 @@ SCHEMA: dict[str, Any] = {
 }
 
 
+type Told = Callable[[str], object]
+
+
 @dataclass
 class Said:
     """What an SDK understood."""
@@ -35,19 +39,31 @@ class Said:
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     finish: str = ""
     tokens: tuple[int | None, int | None] = (None, None)
+    refusal: str = ""
 
 
-def ask(proxied: Proxied, protocol: str, model: str, *, stream: bool, tools: bool = False) -> Said:
-    """One question in a protocol; raises what the SDK raises."""
-    prompt = "What is the weather in Paris?" if tools else "Hello there."
-    return globals()[f"_{protocol}"](proxied, model, prompt, stream, tools)
+def ask(
+    proxied: Proxied,
+    protocol: str,
+    model: str,
+    *,
+    stream: bool,
+    tools: bool = False,
+    prompt: str = "",
+    told: Told = lambda text: None,
+) -> Said:
+    """One question in a protocol; raises what the SDK raises. told: hears the text of a stream."""
+    prompt = prompt or ("What is the weather in Paris?" if tools else "Hello there.")
+    return globals()[f"_{protocol}"](proxied, model, prompt, stream, tools, told)
 
 
 def _openai(proxied: Proxied) -> openai.OpenAI:
     return openai.OpenAI(api_key="sk-client", http_client=proxied.sdk_client(), max_retries=0)
 
 
-def _openai_chat(proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool) -> Said:
+def _openai_chat(
+    proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool, told: Told
+) -> Said:
     function = {"name": "get_weather", "description": "Weather", "parameters": SCHEMA}
     asked: dict[str, Any] = {
         "model": model,
@@ -62,6 +78,9 @@ def _openai_chat(proxied: Proxied, model: str, prompt: str, stream: bool, tools:
         if stream:
             asked["stream_options"] = {"include_usage": True}
             with client.chat.completions.stream(**asked) as events:
+                for event in events:
+                    if event.type == "content.delta" and event.delta:
+                        told(event.delta)
                 answer: Any = events.get_final_completion()
         else:
             answer = client.chat.completions.create(**asked)
@@ -72,10 +91,13 @@ def _openai_chat(proxied: Proxied, model: str, prompt: str, stream: bool, tools:
     ]
     usage = answer.usage
     tokens = (usage.prompt_tokens, usage.completion_tokens) if usage else (None, None)
-    return Said(choice.message.content or "", calls, choice.finish_reason, tokens)
+    message = choice.message
+    return Said(message.content or "", calls, choice.finish_reason, tokens, message.refusal or "")
 
 
-def _openai_responses(proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool) -> Said:
+def _openai_responses(
+    proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool, told: Told
+) -> Said:
     asked: dict[str, Any] = {"model": model, "input": prompt, "instructions": "Be brief."}
     if tools:
         tool = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}
@@ -83,6 +105,9 @@ def _openai_responses(proxied: Proxied, model: str, prompt: str, stream: bool, t
     with _openai(proxied) as client:
         if stream:
             with client.responses.stream(**asked) as events:
+                for event in events:
+                    if event.type == "response.output_text.delta":
+                        told(event.delta)
                 answer: Any = events.get_final_response()
         else:
             answer = client.responses.create(**asked)
@@ -93,11 +118,18 @@ def _openai_responses(proxied: Proxied, model: str, prompt: str, stream: bool, t
     ]
     usage = answer.usage
     tokens = (usage.input_tokens, usage.output_tokens) if usage else (None, None)
-    return Said(answer.output_text, calls, answer.status, tokens)
+    refused = [
+        part.refusal
+        for item in answer.output
+        if item.type == "message"
+        for part in item.content
+        if part.type == "refusal"
+    ]
+    return Said(answer.output_text, calls, answer.status, tokens, "".join(refused))
 
 
 def _anthropic_messages(
-    proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool
+    proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool, told: Told
 ) -> Said:
     asked: dict[str, Any] = {
         "model": model,
@@ -113,6 +145,8 @@ def _anthropic_messages(
     with client:
         if stream:
             with client.messages.stream(**asked) as events:
+                for text in events.text_stream:
+                    told(text)
                 answer: Any = events.get_final_message()
         else:
             answer = client.messages.create(**asked)
@@ -123,7 +157,9 @@ def _anthropic_messages(
     return Said(text, calls, answer.stop_reason, (usage.input_tokens + cached, usage.output_tokens))
 
 
-def _gemini_generate(proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool) -> Said:
+def _gemini_generate(
+    proxied: Proxied, model: str, prompt: str, stream: bool, tools: bool, told: Told
+) -> Said:
     config = types.GenerateContentConfig(
         system_instruction="Be brief.",
         automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
@@ -131,14 +167,12 @@ def _gemini_generate(proxied: Proxied, model: str, prompt: str, stream: bool, to
     if tools:
         declared = types.FunctionDeclaration(name="get_weather", parameters_json_schema=SCHEMA)
         config.tools = [types.Tool(function_declarations=[declared])]
-    options = types.HttpOptions(
-        client_args={"proxy": proxied.url, "verify": trusting(proxied.proxy.ca)}
-    )
+    options = types.HttpOptions(httpx_client=proxied.sdk_client())
     client = genai.Client(api_key="client-key", http_options=options)
     said = Said()
     if stream:
-        chunks = list(
-            client.models.generate_content_stream(model=model, contents=prompt, config=config)
+        chunks: Any = client.models.generate_content_stream(
+            model=model, contents=prompt, config=config
         )
     else:
         chunks = [client.models.generate_content(model=model, contents=prompt, config=config)]
@@ -147,6 +181,7 @@ def _gemini_generate(proxied: Proxied, model: str, prompt: str, stream: bool, to
             for part in (candidate.content and candidate.content.parts) or ():
                 if part.text and not part.thought:
                     said.text += part.text
+                    told(part.text)
                 if part.function_call:
                     said.calls.append(
                         (part.function_call.name or "", part.function_call.args or {})

@@ -17,13 +17,16 @@ from sdks import SCHEMA
 
 @dataclass
 class Talk(ABC):
-    """One conversation of one client. history: in the client's own protocol."""
+    """One conversation of one client. history: in the client's own protocol; calls: of the last
+    answer; tool, schema: the one tool on offer."""
 
     proxied: Proxied
     stream: bool
     key: str = "sk-client"
     history: list[Any] = field(default_factory=list)
     calls: list[Any] = field(default_factory=list)
+    tool: str = "get_weather"
+    schema: dict[str, Any] = field(default_factory=lambda: SCHEMA)
 
     @abstractmethod
     def say(self, model: str, text: str) -> None:
@@ -46,7 +49,7 @@ class ChatTalk(Talk):
         self._ask(model)
 
     def _ask(self, model: str) -> None:
-        function = {"name": "get_weather", "description": "Weather", "parameters": SCHEMA}
+        function = {"name": self.tool, "description": "Weather", "parameters": self.schema}
         tools: Any = [{"type": "function", "function": function}]
         asked = {"model": model, "messages": self.history, "tools": tools}
         http = self.proxied.sdk_client()
@@ -86,7 +89,7 @@ class ResponsesTalk(Talk):
         self._ask(model)
 
     def _ask(self, model: str) -> None:
-        tool = {"type": "function", "name": "get_weather", "parameters": SCHEMA, "strict": False}
+        tool = {"type": "function", "name": self.tool, "parameters": self.schema, "strict": False}
         asked: Any = {"model": model, "input": self.history, "tools": [tool], "store": False}
         http = self.proxied.sdk_client()
         with openai.OpenAI(api_key=self.key, http_client=http, max_retries=0) as client:
@@ -112,7 +115,7 @@ class MessagesTalk(Talk):
         self._ask(model)
 
     def _ask(self, model: str) -> None:
-        tool = {"name": "get_weather", "description": "Weather", "input_schema": SCHEMA}
+        tool = {"name": self.tool, "description": "Weather", "input_schema": self.schema}
         asked: Any = {
             "model": model,
             "max_tokens": 1000,
@@ -153,7 +156,7 @@ class GeminiTalk(Talk):
         self._ask(model)
 
     def _ask(self, model: str) -> None:
-        declared = types.FunctionDeclaration(name="get_weather", parameters_json_schema=SCHEMA)
+        declared = types.FunctionDeclaration(name=self.tool, parameters_json_schema=self.schema)
         config = types.GenerateContentConfig(
             tools=[types.Tool(function_declarations=[declared])],
             automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),

@@ -53,9 +53,14 @@ calls = place_of("calls", CALLS)
 
 
 @pytest.fixture
-def later() -> Iterator[ThreadPoolExecutor]:
+def later(request: pytest.FixtureRequest) -> Iterator[ThreadPoolExecutor]:
+    """Threads for clients. Whoever still waits after a test that failed is sent away."""
     with ThreadPoolExecutor(8) as threads:
         yield threads
+        for name in {"requests", "soon", "answers", "calls"} & set(request.fixturenames):
+            place: Reviewed = request.getfixturevalue(name)
+            if place.queue():
+                place.command("llm.reject", "~marker raised_hand", "the test is over")
 
 
 def bodies(sim: SimThread) -> list[bytes]:
@@ -115,7 +120,9 @@ def test_a_rejection_can_be_a_refusal_in_the_models_voice(
     (flow,) = requests.await_held()
     requests.done("llm.reject", f"@{flow}", "I would rather not.", "refusal")
     answer: Said = said.result(30)
-    assert answer.text == "I would rather not." or answer.finish in ("refusal", "content_filter")
+    # Two protocols have a place of its own for it; the others end with a reason that says so.
+    assert (answer.refusal or answer.text) == "I would rather not."
+    assert answer.refusal or answer.finish in ("refusal", "SAFETY")
 
 
 @streamed

@@ -16,8 +16,7 @@ from json_schema import faults
 from llmitm.canon.parts import Text, ToolCall
 from llmitm.canon.request import Message, Tool
 from llmitm.desk.cards import Card
-from llmitm.desk.checking import checked
-from llmitm.desk.edits import document_of
+from llmitm.desk.edits import check, document_of
 from llmitm.desk.edits import edited as real_edited
 from llmitm.desk.messages import Checked
 from llmitm.mitm.review.hub import MOST_LINES_OF_ADDRESS, MOST_WAITING
@@ -151,7 +150,7 @@ def test_a_document_is_checked_edited_and_sent(tmp_path: Path) -> None:
     price = PriceRow(name="x", models=("*",), input=3.0, cache_read=0.3)
 
     def effects(card: Card, document: str) -> Checked:
-        return checked(card, document, lambda _: price)
+        return check(card, document, lambda _: price)
 
     async def story() -> None:
         async with served(tmp_path, documents=(effects, real_edited)) as one:

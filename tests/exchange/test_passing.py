@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from llmitm.canon.events import Event, Finish, PartDelta, PartEnd, PartStart
+from llmitm.canon.events import Event, Finish, PartDelta, PartEnd, PartStart, Ping
 from llmitm.canon.parts import Text
 from llmitm.dialects.contract import Frame
 from llmitm.exchange.passing import Passing
@@ -148,3 +148,36 @@ def test_leaving_gives_what_is_owed_once() -> None:
 def test_what_is_encoded_anyway_never_goes_on_raw() -> None:
     encoder, passing = Letters(), Passing(raw=False, repeats=False)
     assert passing.through(Frame(b"a", (said("a"),)), (said("a"),), encoder) == b"A"
+
+
+def announcing(*, then: Sequence[Event]) -> tuple[Letters, Passing, bytes]:
+    """A frame that announces an item, and one that begins it, kept back or not."""
+    encoder, passing = Letters(), Passing(raw=True, repeats=True)
+    assert passing.through(Frame(b"new ", (), announces=True), (), encoder) == b""
+    assert passing.through(Frame(b": hm\n"), (), encoder) == b": hm\n"
+    assert passing.through(Frame(b"ping ", (Ping(),)), (Ping(),), encoder) == b"ping "
+    return encoder, passing, passing.through(Frame(b"[", (begin(0),)), then, encoder)
+
+
+def test_what_announces_goes_with_what_it_announces() -> None:
+    _, passing, out = announcing(then=(begin(0),))
+    assert out == b"new ["
+    assert passing.rest() == b""
+    encoder, passing, out = announcing(then=())
+    assert out == b""
+    assert passing.through(Frame(b"x", (said("x"),)), (), encoder) == b""
+    events = (begin(0), said("x"), DONE)
+    assert passing.through(Frame(b";", (DONE,)), events, encoder) == b"new [x;"
+
+
+def test_what_was_announced_and_became_something_else_is_not_told() -> None:
+    encoder, passing, _ = announcing(then=())
+    assert passing.through(Frame(b";", (DONE,)), (begin(7), DONE), encoder) == b"<7."
+    assert passing.rest() == b""
+
+
+def test_what_was_announced_and_never_came_is_told_at_the_end() -> None:
+    encoder, passing = Letters(), Passing(raw=True, repeats=True)
+    passing.through(Frame(b"new ", (), announces=True), (), encoder)
+    assert passing.untouched
+    assert passing.rest() == b"new "

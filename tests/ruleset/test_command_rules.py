@@ -11,10 +11,11 @@ from llmitm.ruleset.layers import shipped_folder
 from llmitm.ruleset.loading import load_folders
 
 SHIPPED = shipped_folder()
+EXAMPLES = load_folders([SHIPPED], {}).commands.examples
 
 
 def test_the_shipped_values_are_the_defaults() -> None:
-    assert load_folders([SHIPPED], {}).commands == CommandsFile()
+    assert load_folders([SHIPPED], {}).commands == CommandsFile(examples=EXAMPLES)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_the_shipped_values_are_the_defaults() -> None:
     ],
 )
 def test_variables_stand_over_the_file(environ: dict[str, str], changes: dict[str, object]) -> None:
-    expected = CommandsFile().model_copy(update=changes)
+    expected = CommandsFile(examples=EXAMPLES).model_copy(update=changes)
     assert load_folders([SHIPPED], environ).commands == expected
 
 

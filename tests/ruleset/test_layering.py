@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.documents import Place, find
 from llmitm.ruleset.layers import folders, shipped_folder
-from llmitm.ruleset.loading import check, load, load_folders
+from llmitm.ruleset.loading import load, load_folders
 
 BASE = """\
 protocols:

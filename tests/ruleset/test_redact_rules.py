@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
 from llmitm.ruleset.linear import quick, quick_text
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 from llmitm.ruleset.redact import DetectRow, RedactFile
 from llmitm.ruleset.redact_checks import failed_redact_examples
 

@@ -10,8 +10,9 @@ from mitmproxy.test import tflow
 from llmitm.errors import RuleError
 from llmitm.mitm.review_filters import bad_filters, fits
 from llmitm.mitm.rules_command import main
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 from llmitm.ruleset.review import HELD, Asking, ReviewFile, ReviewRuleRow
 
 SHIPPED = shipped_folder()

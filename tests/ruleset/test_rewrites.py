@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 from llmitm.ruleset.rewrite_checks import REWRITE_VARIABLES, failed_examples
 from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.showing import show

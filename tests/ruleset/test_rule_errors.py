@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 
 # (file, text, line, pointer, what the sentence holds)
 FAULTS = [

@@ -9,9 +9,10 @@ import pytest
 
 from llmitm.canon.events import Usage
 from llmitm.canon.values import EFFORT_BUDGETS, Facts
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.examples import outcomes
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 from llmitm.ruleset.matching import Endpoint
 from llmitm.ruleset.models import FamilyRow, ModelsFile, cost_usd
 from llmitm.ruleset.routes import RoutesFile

@@ -9,8 +9,9 @@ import pytest
 
 from llmitm.canon.events import Usage
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 from llmitm.ruleset.models import PriceRow, cost_usd
 from llmitm.ruleset.ruleset import Ruleset
 

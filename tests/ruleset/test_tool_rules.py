@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load
+from llmitm.ruleset.loading import load
 
 POLICY = """
 policies:

@@ -12,7 +12,7 @@ from typing import Literal, assert_never
 
 from pydantic_core import from_json
 
-from llmitm.canon.events import Fault, Finish, FinishReason
+from llmitm.canon.events import Finish, FinishReason
 from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall
 from llmitm.canon.response import Choice, Response
 from llmitm.desk.cards import Card
@@ -30,7 +30,7 @@ from llmitm.desk.messages import (
 )
 from llmitm.desk.queue import Queue
 from llmitm.desk.review_error import ReviewError
-from llmitm.stages.contract import FORWARD, Answer, Decided, Denied, Refuse
+from llmitm.stages.contract import FORWARD, Answer, Decided, Denied, Refuse, rejected
 
 type Plain = (
     CompleteResponseMessage
@@ -97,10 +97,7 @@ def rejection(said: RejectRequest, card: Card) -> Decided:
         return Denied(message=message, form=said.form, why="rejected by an operator")
     match said.form:
         case "error":
-            fault = Fault(
-                kind="permission", status=403, code="rejected_by_operator", message=message
-            )
-            return Refuse(fault=fault, why="rejected by an operator")
+            return Refuse(fault=rejected(message), why="rejected by an operator")
         case "refusal":
             response = _response(card, [Refusal(text=message)], "refusal")
             return Answer(response=response, why="rejected by an operator")

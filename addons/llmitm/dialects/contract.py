@@ -30,11 +30,13 @@ class Encoded:
 class Frame:
     """One frame of a stream: its bytes as received, and what it means (possibly nothing).
 
-    The `raw` of all frames joined is the stream, byte for byte.
+    The `raw` of all frames joined is the stream, byte for byte. announces: it says nothing yet, and
+    what it begins cannot become something else once it was told.
     """
 
     raw: bytes
     events: tuple[Event, ...] = ()
+    announces: bool = False
 
 
 @value(kw_only=True)

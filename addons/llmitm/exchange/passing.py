@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from llmitm.canon.events import Event, PartDelta, PartDetail
+from llmitm.canon.events import Event, PartDelta, PartDetail, Ping
 from llmitm.dialects.contract import Frame, Settling, StreamEncoder
 
 _MOST_FRAMES = 1 << 16
@@ -37,11 +37,19 @@ class Passing:
         self._edited = not raw
         self._repeats = repeats
         self._late: deque[_Late] = deque()
+        self._ahead: list[bytes] = []
+        """What announces the next frame's events: it goes with them."""
 
     def through(self, frame: Frame, events: Sequence[Event], encoder: StreamEncoder) -> bytes:
         """The bytes for the events that the stages made of this frame."""
         if not self._raw:
             return encoder.feed(events)
+        if self._waits_for_more(frame):
+            self._ahead.append(frame.raw)
+            return b""
+        if self._ahead and any(not isinstance(event, Ping) for event in frame.events):
+            frame = replace(frame, raw=b"".join((*self._ahead, frame.raw)))
+            self._ahead.clear()
         same = events == frame.events
         if same and not self._late:
             encoder.feed(events)
@@ -61,6 +69,18 @@ class Passing:
             return b""
         return self._sorted(frame, events, encoder)
 
+    def _waits_for_more(self, frame: Frame) -> bool:
+        """Whether the frame announces what a stage may still keep back or change."""
+        if self._late or frame.events or not frame.raw or frame.raw.startswith(b":"):
+            return False
+        return frame.announces or bool(self._ahead)
+
+    def rest(self) -> bytes:
+        """What was announced and never came, at the end of an untouched answer."""
+        ahead = b"".join(self._ahead)
+        self._ahead.clear()
+        return ahead
+
     @property
     def untouched(self) -> bool:
         """Whether the client has got nothing but frames as they came, and nothing waits."""
@@ -78,6 +98,7 @@ class Passing:
     def _owed(self) -> bytes:
         owed = b"".join(piece for late in self._late for piece in late.owed)
         self._late.clear()
+        self._ahead.clear()
         return owed
 
     def _replaced(self, event: PartDelta | PartDetail) -> bytes:

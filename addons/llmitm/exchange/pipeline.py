@@ -37,6 +37,7 @@ from llmitm.stages.contract import (
     Turn,
     Waits,
     overrides,
+    rejected,
 )
 
 
@@ -362,8 +363,7 @@ def denied(said: Denied) -> Refuse | Answer:
     """An operator's no to what is no tool call: an error, or a refusal of the model's own."""
     message = said.message or "llmitm: the operator has rejected this"
     if said.form == "error":
-        fault = Fault(kind="permission", message=message, status=403, code="rejected_by_operator")
-        return Refuse(fault=fault, why=said.why)
+        return Refuse(fault=rejected(message), why=said.why)
     said_by_model = Choice(parts=(Refusal(text=message),), finish=Finish("refusal"))
     return Answer(response=Response(choices=(said_by_model,), ended=True), why=said.why)
 

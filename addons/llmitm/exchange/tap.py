@@ -114,7 +114,9 @@ class Tap:
         """What follows the last frame."""
         self._done = True
         tail = b""
-        if self.encoder is not None and not self._passing.untouched:
+        if self._passing.untouched:
+            tail = self._passing.rest()
+        elif self.encoder is not None:
             try:
                 tail = self._passing.leave(self.encoder) + self.encoder.close()
             except Exception as cause:  # noqa: BLE001
@@ -159,7 +161,7 @@ class Tap:
         if self.raw_unedited and self._passing.untouched:
             rest = self._take(b"", closing=True)
             self._done = True
-            return rest if rest.action != "go" else Step(rest.out)
+            return rest if rest.action != "go" else Step(rest.out + self._passing.rest())
         self._done = True
         try:
             return Step(self._passing.leave(self.encoder) + self.encoder.feed((fault,)), "cut")

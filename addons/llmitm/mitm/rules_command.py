@@ -10,9 +10,23 @@ from pathlib import Path
 
 from llmitm.errors import RuleError
 from llmitm.mitm.review_filters import bad_filters
+from llmitm.ruleset.checking import Trial, check
 from llmitm.ruleset.layers import folders
-from llmitm.ruleset.loading import check, load, load_folders
+from llmitm.ruleset.loading import load
 from llmitm.ruleset.showing import show
+from llmitm.stages.commands.examples import failed_command_examples
+from llmitm.stages.loops.examples import failed_content_examples
+from llmitm.stages.tool_loops.counting import failed_tool_loop_examples
+from llmitm.stages.tools.examples import failed_call_examples
+
+TRIALS: Sequence[Trial] = (
+    failed_command_examples,
+    failed_content_examples,
+    failed_tool_loop_examples,
+    failed_call_examples,
+    bad_filters,
+)
+"""What only policies, or mitmproxy, can tell of rule files."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,9 +54,7 @@ def _check(folder: str) -> int:
     except RuleError as error:
         errors = [error]
     else:
-        errors = check(found, os.environ)
-        if not errors:
-            errors = list(bad_filters(load_folders(found, os.environ)))
+        errors = check(found, os.environ, TRIALS)
         if not errors:
             sys.stdout.write(f"rules are valid: {', '.join(map(str, found))}\n")
     sys.stderr.writelines(f"{error}\n" for error in errors)

@@ -42,6 +42,16 @@ class PatienceRow(Row):
     )
 
 
+class ClientExampleRow(Row):
+    """A request of this client."""
+
+    headers: Mapping[str, str] = Field(description="Its headers.")
+    text: str = Field(default="", description="Its instructions or opening text.")
+    project_dir: str | None = Field(
+        default=None, description="The folder that the text tells; null = it tells none."
+    )
+
+
 class ClientRow(Row):
     """One client. It is recognised by its user agent or by a header that only it sends."""
 
@@ -68,6 +78,7 @@ class ClientRow(Row):
     patience: PatienceRow | None = Field(
         default=None, description="How long it can be kept waiting, null = as all others."
     )
+    examples: tuple[ClientExampleRow, ...] = Field(default=(), description="Tried by the tests.")
 
     @model_validator(mode="after")
     def _check_sign(self) -> Self:

@@ -27,6 +27,14 @@ Prefix = Annotated[str, AfterValidator(check_prefix)]
 """2 to 10 printable characters without spaces; two characters must differ."""
 
 
+class CommandExampleRow(Row):
+    """The last message of a user."""
+
+    text: str = Field(description="The message.")
+    runs: tuple[str, ...] = Field(default=(), description="The commands found in it, in order.")
+    left: str = Field(default="", description="What is left of it.")
+
+
 class CommandsFile(Row):
     """`rules/commands.yaml`."""
 
@@ -47,3 +55,4 @@ class CommandsFile(Row):
     openai_url: OpenaiUrlRow = Field(
         default=OpenaiUrlRow(), description="Where `set(openai_url=…)` may lead."
     )
+    examples: tuple[CommandExampleRow, ...] = Field(default=(), description="Tried by the tests.")

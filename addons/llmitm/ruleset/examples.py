@@ -1,4 +1,4 @@
-"""Do the examples that stand beside providers hold? They are tests that a rule file carries."""
+"""Do the examples of providers, aliases and clients hold? They are tests that a file carries."""
 
 from __future__ import annotations
 
@@ -39,6 +39,44 @@ def outcomes(ruleset: Ruleset) -> Iterator[Outcome]:
             got = _tried(ruleset, example.call)
             error = None if got == wanted else error_at(tree, path, _say(example, wanted, got))
             yield Outcome(example.call, find(tree, path).place, wanted, got, error)
+
+
+def failed_calls(ruleset: Ruleset) -> Iterator[RuleError]:
+    """The examples of providers that do not hold."""
+    return (one.error for one in outcomes(ruleset) if one.error is not None)
+
+
+def failed_aliases(ruleset: Ruleset) -> Iterator[RuleError]:
+    """The examples of aliases that do not hold."""
+    for index, row in enumerate(ruleset.routes.aliases):
+        for number, example in enumerate(row.examples):
+            got = ruleset.alias(example.model)
+            if got != example.becomes:
+                say = f"{example.model} {'stays' if got is None else f'becomes {got}'}"
+                path = ("aliases", index, "examples", number)
+                yield error_at(ruleset.trees["routes.yaml"], path, say)
+
+
+def failed_clients(ruleset: Ruleset) -> Iterator[RuleError]:
+    """The examples of clients that do not hold."""
+    for index, row in enumerate(ruleset.clients.clients):
+        for number, example in enumerate(row.examples):
+            headers = {name.lower(): value for name, value in example.headers.items()}
+            found = ruleset.clients.recognise(headers)
+            folder = _folder(ruleset, row.name, example.text)
+            if found is None or found.name != row.name:
+                say = f"not taken for {row.name}, but {f'for {found.name}' if found else 'unknown'}"
+            elif folder != example.project_dir:
+                say = f"{row.name} tells the folder {folder}"
+            else:
+                continue
+            path = ("clients", index, "examples", number)
+            yield error_at(ruleset.trees["clients.yaml"], path, say)
+
+
+def _folder(ruleset: Ruleset, client: str, text: str) -> str | None:
+    hits = (pattern.search(text) for pattern in ruleset.clients.project_dir(client))
+    return next((hit[hit.lastindex or 0].strip() for hit in hits if hit is not None), None)
 
 
 def _wanted(provider: str, example: ExampleRow) -> Endpoint:

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from llmitm.errors import RuleError
-from llmitm.ruleset.budgets import BudgetsFile, failed_budget_examples
+from llmitm.ruleset.budgets import BudgetsFile
 from llmitm.ruleset.clients import ClientsFile
 from llmitm.ruleset.commands import CommandsFile
 from llmitm.ruleset.documents import Node, Place, error_at
@@ -28,9 +28,8 @@ from llmitm.ruleset.environment import (
     timeout_of,
     use_keys_everywhere,
 )
-from llmitm.ruleset.examples import outcomes
-from llmitm.ruleset.layers import folders, merge, read, shipped_folder
-from llmitm.ruleset.loop_checks import failed_loop_examples, loops_layer
+from llmitm.ruleset.layers import folders, merge, read
+from llmitm.ruleset.loop_checks import loops_layer
 from llmitm.ruleset.loops import LoopsFile
 from llmitm.ruleset.matching import host_table, path_rules
 from llmitm.ruleset.models import ModelsFile
@@ -38,18 +37,18 @@ from llmitm.ruleset.named_routes import named_routes
 from llmitm.ruleset.pipeline import PipelineFile
 from llmitm.ruleset.providers import EndpointRow, PathsRow, Protocol, ProviderRow, ProvidersFile
 from llmitm.ruleset.redact import RedactFile
-from llmitm.ruleset.redact_checks import failed_redact_examples, known_secrets, redact_layer
+from llmitm.ruleset.redact_checks import known_secrets, redact_layer
 from llmitm.ruleset.review import ReviewFile
-from llmitm.ruleset.review_checks import failed_review_examples, review_layer
-from llmitm.ruleset.rewrite_checks import check_rewrites, failed_examples, rewrites_layer
+from llmitm.ruleset.review_checks import review_layer
+from llmitm.ruleset.rewrite_checks import check_rewrites, rewrites_layer
 from llmitm.ruleset.rewrites import RewritesFile
 from llmitm.ruleset.routes import RoutesFile
 from llmitm.ruleset.rows import VARIABLE, Row, compiled
 from llmitm.ruleset.ruleset import Alias, Provider, Ruleset
 from llmitm.ruleset.selectors import BadSelector, Composite, Target, parse_selector, targets
-from llmitm.ruleset.text_rules import failed_text_examples, text_rules, texts_layer
+from llmitm.ruleset.text_rules import text_rules, texts_layer
 from llmitm.ruleset.texts import TextsFile
-from llmitm.ruleset.tool_checks import failed_tool_examples, tools_layer
+from llmitm.ruleset.tool_checks import tools_layer
 from llmitm.ruleset.tools import ToolsFile
 from llmitm.ruleset.urls import BaseUrl, base_url, check_host
 from llmitm.ruleset.validation import validate
@@ -75,7 +74,7 @@ FILES: Mapping[str, type[Row]] = {
 def load(option: str = "", environ: Mapping[str, str] = os.environ) -> Ruleset:
     """The rules that apply. option: the value of `llm_rules`, empty = not set.
 
-    Raises the first RuleError; `check` gives all of them.
+    Raises the first RuleError; `checking.check` gives all of them.
     """
     return load_folders(folders(environ, option), environ)
 
@@ -85,36 +84,12 @@ def load_folders(folder_list: Sequence[Path], environ: Mapping[str, str]) -> Rul
 
     Raises the first RuleError, which tells how many more there are.
     """
-    ruleset, errors = _assemble(folder_list, environ)
+    ruleset, errors = assemble(folder_list, environ)
     if ruleset is None or errors:
         first = errors[0]
         more = f" (and {len(errors) - 1} more: llmitm rules check)" if len(errors) > 1 else ""
         raise RuleError(first.file, first.line, first.pointer, first.say + more)
     return ruleset
-
-
-def check(folder_list: Sequence[Path], environ: Mapping[str, str]) -> list[RuleError]:
-    """Everything that is wrong with these folders and the environment; empty = nothing is.
-
-    Examples of the folders are tried too; those of the shipped rules need not hold once other rules
-    lie over them.
-    """
-    ruleset, errors = _assemble(folder_list, environ)
-    if ruleset is not None:
-        shipped = shipped_folder() in folder_list
-        for one in outcomes(ruleset):
-            if one.error is not None and not (shipped and one.place.file.startswith("rules/")):
-                errors.append(one.error)
-        for error in failed_examples(ruleset.rewrites, ruleset.trees["rewrites.yaml"]):
-            if not (shipped and error.file.startswith("rules/")):
-                errors.append(error)
-        errors += failed_redact_examples(ruleset.redact, ruleset.trees["redact.yaml"])
-        errors += failed_loop_examples(ruleset.loops, ruleset.trees["loops.yaml"])
-        errors += failed_text_examples(ruleset.texts, ruleset.trees["texts.yaml"])
-        errors += failed_tool_examples(ruleset.tools, ruleset.trees["tools.yaml"])
-        errors += failed_budget_examples(ruleset.budgets, ruleset.trees["budgets.yaml"])
-        errors += failed_review_examples(ruleset.review, ruleset.trees["review.yaml"])
-    return errors
 
 
 _LAYERS: Mapping[str, Callable[[Mapping[str, str]], Node | None]] = {
@@ -148,9 +123,10 @@ def _layered(
     return trees
 
 
-def _assemble(
+def assemble(
     folder_list: Sequence[Path], environ: Mapping[str, str]
 ) -> tuple[Ruleset | None, list[RuleError]]:
+    """The rules (None where a file has not its shape) and all that is wrong but for examples."""
     errors: list[RuleError] = []
     trees = _layered(folder_list, environ, errors)
     redact = validate(RedactFile, trees["redact.yaml"], errors)

@@ -55,7 +55,7 @@ def _value(name: str, text: str) -> Scalar:
 
 
 def failed_loop_examples(file: LoopsFile, tree: Node) -> Iterator[RuleError]:
-    """The examples of models that do not hold. Those of texts and calls are tried by the tests."""
+    """The examples of models that do not hold. Those of texts and calls are tried by policies."""
     for section, rows in (("content", file.content.models), ("tools", file.tools.models)):
         for index, row in enumerate(rows):
             for number, example in enumerate(row.examples):

@@ -21,6 +21,15 @@ TargetPattern = Annotated[str, AfterValidator(_check_target)]
 """A pattern (`*`, `?`) of `provider:model`; case is no matter."""
 
 
+class AliasExampleRow(Row):
+    """A model that a client asks for."""
+
+    model: str = Field(min_length=1, description="The model's name as the client wrote it.")
+    becomes: str | None = Field(
+        description="What all aliases together make of it; null = it stays as it is."
+    )
+
+
 class AliasRow(Row):
     """One rewrite of model names."""
 
@@ -28,6 +37,7 @@ class AliasRow(Row):
     replacement: Text = Field(
         description="What the matched text becomes: a selector, `\\1` is a group."
     )
+    examples: tuple[AliasExampleRow, ...] = Field(default=(), description="Tried by the tests.")
 
 
 class LimitsRow(Row):

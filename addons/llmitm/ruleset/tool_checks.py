@@ -65,8 +65,8 @@ def _value(name: str, text: str) -> Scalar:
 
 
 def failed_tool_examples(file: ToolsFile, tree: Node) -> Iterator[RuleError]:
-    """The examples of policies that do not hold. Those of commands and of steering are tried by the
-    tests."""
+    """The examples of policies that do not hold. Those of commands and of steering are tried where
+    these are judged."""
     for index, row in enumerate(file.policies):
         for number, example in enumerate(row.examples):
             provider, colon, model = example.model.partition(":")

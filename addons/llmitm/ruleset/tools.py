@@ -127,7 +127,7 @@ class CommandsRow(Row):
         default="allow", description="What happens to a command that cannot be read."
     )
     max_characters: int = Field(
-        default=50_000, ge=100, le=50_000, description="A longer command cannot be read."
+        default=32_768, ge=100, le=50_000, description="A longer command cannot be read."
     )
     tools: tuple[ShellToolRow, ...] = Field(default=(), description="Tools that run commands.")
     command_keys: tuple[str, ...] = Field(default=(), description="Arguments with a command.")

@@ -60,6 +60,11 @@ class Denied:
     why: str = ""
 
 
+def rejected(message: str) -> Fault:
+    """The error by which a client learns that an operator has said no."""
+    return Fault(kind="permission", status=403, code="rejected_by_operator", message=message)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """Waits for an operator; `timeout_s` later the `default` effect happens.

@@ -15,7 +15,7 @@ from llmitm.canon.fold import fold, unfold
 from llmitm.canon.parts import Part, Reasoning, Refusal, Text, ToolCall, ToolResult
 from llmitm.canon.request import Message, Request
 from llmitm.canon.response import Choice, Response
-from llmitm.stages.contract import Decided, Denied, Refuse, Turn
+from llmitm.stages.contract import Decided, Denied, Refuse, Turn, rejected
 
 FRESH_INDEX = 1 << 20
 """Parts that are put into an answer have this index or a higher one."""
@@ -118,12 +118,7 @@ def rejection(decided: Decided, say: str) -> Fault:
     if isinstance(decided, Refuse):
         return decided.fault
     said = decided.message if isinstance(decided, Denied) else ""
-    return Fault(
-        kind="permission",
-        message=said or f"llmitm: {say}",
-        status=403,
-        code="review_rejected",
-    )
+    return rejected(said or f"llmitm: {say}")
 
 
 def decided_calls(turn: Turn) -> set[tuple[int, int]]:

@@ -18,8 +18,9 @@ from llmitm.canon.values import DEFAULT_FACTS
 from llmitm.dialects.catalog import DIALECTS
 from llmitm.dialects.contract import Reply
 from llmitm.errors import RuleError
+from llmitm.ruleset.checking import check
 from llmitm.ruleset.layers import shipped_folder
-from llmitm.ruleset.loading import check, load_folders
+from llmitm.ruleset.loading import load_folders
 from llmitm.ruleset.loop_checks import LOOP_VARIABLES
 from llmitm.ruleset.loops import LoopsFile
 from llmitm.ruleset.rewrites import RewritesFile

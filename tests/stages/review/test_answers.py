@@ -214,7 +214,7 @@ def test_an_error_ends_the_answer(decided: Any) -> None:
     last = seen.events[-1]
     assert isinstance(last, Fault)
     if isinstance(decided, Denied):
-        assert (last.message, last.status, last.code) == ("Never.", 403, "review_rejected")
+        assert (last.message, last.status, last.code) == ("Never.", 403, "rejected_by_operator")
     else:
         assert last == decided.fault
     assert seen.calls == []
@@ -517,7 +517,7 @@ def test_a_rejected_answer_is_an_error() -> None:
     )
     assert isinstance(seen.end, Cut)
     assert [event for event in seen.events if not isinstance(event, Start | Ping)] == [
-        Fault(kind="permission", message="No.", status=403, code="review_rejected")
+        Fault(kind="permission", message="No.", status=403, code="rejected_by_operator")
     ]
 
 

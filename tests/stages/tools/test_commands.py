@@ -21,7 +21,7 @@ from llmitm.stages.tools.judging import (
     judge,
     judge_counting,
 )
-from llmitm.stages.tools.parsing import MOST_LOAD
+from llmitm.stages.tools.parsing import MOST_LOAD, MOST_WORK
 from llmitm.stages.tools.reading import allowance
 
 RULES = load_folders([Path(__file__).resolve().parents[3] / "rules"], {}).tools
@@ -1020,6 +1020,14 @@ def test_twice_the_text_is_at_most_about_twice_the_steps(unit: str) -> None:
 NONSENSE = {
     "bash": [
         "a|",
+        "@{",
+        "&>case x in a",
+        "do foreach;rm -rf a ",
+        "echo $x > a-",
+        "||",
+        ")1",
+        "$[if a.b",
+        ";<<E\n#>",
         ")",
         "x=(",
         "){",
@@ -1033,8 +1041,23 @@ NONSENSE = {
         "=~ ",
         "${",
     ],
-    "powershell": ["a&", "${", "{a,b}", "?(a)", "&>>a", "(a) ", "!a ", " -a ", "( a; "],
-    "cmd": ["a|", "a>b ", "a&", "$(", "if a;then b;fi "],
+    "powershell": [
+        "x=1 0\n",
+        "||. ",
+        "-%function f ",
+        '"@//',
+        "a.b,//a:b ",
+        "a&",
+        "${",
+        "{a,b}",
+        "?(a)",
+        "&>>a",
+        "(a) ",
+        "!a ",
+        " -a ",
+        "( a; ",
+    ],
+    "cmd": [">}a ", "for i in ", "if a >b ", "a|", "a>b ", "a&", "$(", "if a;then b;fi "],
     "python": ["a;", "a=b;"],
     "exec": ["tools.exec_command({cmd: 'ls'});"],
 }
@@ -1046,13 +1069,28 @@ NONSENSE = {
 )
 def test_the_work_on_the_longest_nonsense_is_bounded(tool: str, unit: str) -> None:
     """Both kinds of work are counted: ours, and what the parser is let have."""
-    text = (unit * 50_000)[:49_900]
-    arguments = text if tool == "exec" else json.dumps({"command": text})[:49_990]
+    text = (unit * 50_000)[:32_700]
+    arguments = text if tool == "exec" else json.dumps({"command": text})[:32_760]
     _, work = judge_counting(tool, arguments, RULES, PROJECT, None)
     # What was one too many stopped it.
     assert work.parser_load <= MOST_LOAD
-    assert work.steps <= allowance(50_000) + 50_000 // 2
-    assert allowance(50_000) <= 60_000
+    # The last report may overshoot, and text that has ended is asked for a few times more.
+    assert work.parser_work <= 3 * MOST_WORK
+    assert work.steps <= allowance(32_768) + 32_768 // 2
+    assert allowance(32_768) <= 37_000
+
+
+@pytest.mark.parametrize("pre", ["", "(", "'", "if ($x) {"])
+@pytest.mark.parametrize("size", [500, 2_000, 8_000, 16_000])
+def test_the_work_on_nonsense_of_any_length_is_bounded(size: int, pre: str) -> None:
+    for tool, units in NONSENSE.items():
+        for unit in units:
+            text = pre + (unit * size)[:size]
+            _, work = judge_counting(tool, text, RULES, PROJECT, None)
+            assert work.parser_load <= MOST_LOAD
+            assert work.parser_work <= 3 * MOST_WORK
+            # The step that is one too many may be a long one.
+            assert work.steps <= 2 * allowance(len(text)) + len(text)
 
 
 def test_a_long_sensible_script_is_read_to_its_end() -> None:

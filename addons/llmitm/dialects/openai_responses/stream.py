@@ -17,50 +17,34 @@ from llmitm.dialects.openai_responses.reader import EventReader
 from llmitm.dialects.openai_responses.response import decode_response
 from llmitm.dialects.openai_responses.writer import Writer
 
-_OPENS = b'"response.output_item.added"'
+_ANNOUNCES = b'"response.output_item.added"'
 
 
 class SseDecoder:
-    """Server-sent events -> frames with their canon events.
-
-    An event that only announces an item is of one frame with what comes next of it: whoever keeps
-    the item back or writes it anew does so with all of it.
-    """
+    """Server-sent events -> frames with their canon events."""
 
     def __init__(self) -> None:
-        self._ahead = b""
         self._splitter = SseSplitter()
         self._reader = EventReader(one_body=True)
 
     def feed(self, data: bytes) -> Sequence[Frame]:
         """The frames that `data` completes."""
-        frames = map(self._frame, self._splitter.feed(data))
-        return [frame for frame in frames if frame is not None]
+        return [self._frame(frame) for frame in self._splitter.feed(data)]
 
     def close(self) -> Sequence[Frame]:
         """The rest; a JSON body that stands where a stream was expected is read as one."""
-        rest = map(self._rest, self._splitter.close())
-        frames = [frame for frame in rest if frame is not None]
-        if self._ahead:
-            frames.append(self._joined(b"", ()))
+        frames = [self._rest(frame) for frame in self._splitter.close()]
         ends = self._reader.close()
         return [*frames, Frame(b"", ends)] if ends else frames
 
-    def _frame(self, frame: SseFrame) -> Frame | None:
+    def _frame(self, frame: SseFrame) -> Frame:
         data = frame.data
         if data is None:
             return Frame(frame.raw, (Ping(),) if frame.raw.startswith(b":") else ())
         events = self._reader.read(data) if data else ()
-        if not events and _OPENS in data:
-            self._ahead += frame.raw
-            return None
-        return self._joined(frame.raw, events)
+        return Frame(frame.raw, events, announces=not events and _ANNOUNCES in data)
 
-    def _joined(self, raw: bytes, events: Sequence[Event]) -> Frame:
-        ahead, self._ahead = self._ahead, b""
-        return Frame(ahead + raw, tuple(events))
-
-    def _rest(self, frame: SseFrame) -> Frame | None:
+    def _rest(self, frame: SseFrame) -> Frame:
         if frame.data is None and frame.raw.lstrip().startswith(b"{"):
             return Frame(frame.raw, tuple(decode_response(frame.raw)))
         return self._frame(frame)

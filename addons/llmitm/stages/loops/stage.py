@@ -38,7 +38,8 @@ from llmitm.stages.contract import (
     Waits,
 )
 from llmitm.stages.kept_calls import parts_of, rejection
-from llmitm.stages.loops.detecting import Detector, Found, Limits
+from llmitm.stages.loops.detecting import Detector, Found
+from llmitm.stages.loops.examples import limits_of
 
 NAME = "loops"
 LOOP = "loop"
@@ -97,13 +98,7 @@ class Loops(Stage):
     def __init__(self, ruleset: Ruleset) -> None:
         self._rules = ruleset.loops.content
         self._defaults = ruleset.rewrites.defaults
-        self._limits = Limits(
-            window=self._rules.content_chunk_size,
-            threshold=self._rules.content_loop_threshold,
-            history=self._rules.max_history_length,
-            buffer=self._rules.buffer_size,
-            longest=self._rules.max_pattern_length,
-        )
+        self._limits = limits_of(self._rules)
 
     def on_request(self, turn: Turn, request: Request) -> Forward:
         """On as it is; remembered, in case it must be asked again."""

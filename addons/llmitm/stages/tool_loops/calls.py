@@ -16,7 +16,9 @@ from llmitm.canon.digests import bare_digest
 from llmitm.canon.parts import Part, Text, ToolCall, ToolResult
 from llmitm.canon.request import Message, Request
 from llmitm.canon.turns import text_of
+from llmitm.stages.provider_calls import Calls
 
+NO_KINDS = Calls(())
 MOST_CALLS = 100
 """Calls of one conversation that are looked at: the latest."""
 _MOST_MESSAGES = 3 * MOST_CALLS
@@ -99,10 +101,13 @@ def _digest(result: ToolResult) -> bytes:
     return bare_digest("\0".join((*texts, str(result.error or ""))))
 
 
-def calls_of(request: Request, added: Sequence[re.Pattern[str]]) -> list[Call]:
+def calls_of(
+    request: Request, added: Sequence[re.Pattern[str]], kinds: Calls = NO_KINDS
+) -> list[Call]:
     """The latest calls of the history since the user last said something, oldest first.
 
-    added: patterns of what the client puts into the user's mouth.
+    added: patterns of what the client puts into the user's mouth; kinds: tells calls that a
+    provider defines.
     """
     messages = request.messages
     first = max(_after_user(messages, added), len(messages) - _MOST_MESSAGES)
@@ -110,21 +115,25 @@ def calls_of(request: Request, added: Sequence[re.Pattern[str]]) -> list[Call]:
     waiting: list[Call] = []
     for place in range(first, len(messages)):
         for number, part in enumerate(messages[place].parts):
-            if isinstance(part, ToolCall):
-                call = Call.of(part, f"{place}.{number}:{part.id}")
+            made = kinds.of(part)
+            if made is not None:
+                call = Call.of(made, f"{place}.{number}:{made.id}")
                 found.append(call)
                 waiting.append(call)
-            elif isinstance(part, ToolResult):
-                _answer(waiting, part)
+                continue
+            result = part if isinstance(part, ToolResult) else kinds.result(part)
+            if result is not None:
+                _answer(waiting, result)
     return found[-MOST_CALLS:]
 
 
-def answer(calls: Sequence[Call], request: Request) -> None:
+def answer(calls: Sequence[Call], request: Request, kinds: Calls = NO_KINDS) -> None:
     """Gives these calls the results that stand in the request."""
     waiting = [call for call in calls if not call.is_answered]
     for part in _parts(request.messages):
-        if isinstance(part, ToolResult):
-            _answer(waiting, part)
+        result = part if isinstance(part, ToolResult) else kinds.result(part)
+        if result is not None:
+            _answer(waiting, result)
 
 
 def has_user_words(request: Request, added: Sequence[re.Pattern[str]]) -> bool:

@@ -24,17 +24,21 @@ from llmitm.canon.events import (
     Event,
     Fault,
     Finish,
+    Opaque,
     PartDelta,
     PartDetail,
     PartEnd,
     PartStart,
     Start,
 )
-from llmitm.canon.parts import Text, ToolCall
+from llmitm.canon.parts import Text, ToolCall, Unknown
 from llmitm.canon.request import Message, Request
+from llmitm.canon.values import Json
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.contract import FORWARD, Again, Cut, EventEffect, Forward, Stage, Turn
+from llmitm.stages.provider_calls import Calls, place_of, start_of
 from llmitm.stages.tool_loops.calls import MOST_CALLS, Call, answer, calls_of, has_user_words
+from llmitm.stages.tool_loops.counting import repeated
 from llmitm.stages.tool_loops.limits import Limits, limits_of
 
 NAME = "tool_loops"
@@ -59,6 +63,7 @@ class _Known:
 class _Watched:
     """One turn. history: calls before it; made: calls of this answer, by choice; held: parts kept
     back; open: parts the client has seen begin; stopped: how many calls of a choice were;
+    announced: what told of calls before they were complete, kept back, by place;
     doubtful: held parts of an answer that another one may have taken the place of; asked: whether
     the model was asked once more; looped: whether a call was stopped."""
 
@@ -67,6 +72,7 @@ class _Watched:
     known: _Known
     history: list[Call]
     now_s: float
+    kinds: Calls
     made: dict[int, list[Call]] = field(default_factory=dict[int, list[Call]])
     held: dict[tuple[int, int], list[Event]] = field(
         default_factory=dict[tuple[int, int], "list[Event]"]
@@ -77,6 +83,7 @@ class _Watched:
     open: dict[tuple[int, int], None] = field(default_factory=dict[tuple[int, int], None])
     stopped: dict[int, int] = field(default_factory=dict[int, int])
     doubtful: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+    announced: dict[Json, list[Event]] = field(default_factory=dict[Json, "list[Event]"])
     asked: bool = False
     looped: bool = False
 
@@ -94,6 +101,7 @@ class ToolLoops(Stage):
         self, ruleset: Ruleset, added: Callable[[str], Sequence[re.Pattern[str]]] | None = None
     ) -> None:
         self._rules = ruleset.loops.tools
+        self._kinds = Calls(ruleset.tools.provider_calls)
         self._defaults = ruleset.rewrites.defaults
         self._added = added or ruleset.clients.added
         self._table: OrderedDict[str, _Known] = OrderedDict()
@@ -108,14 +116,15 @@ class ToolLoops(Stage):
         request = turn.memory.get(NAME)
         if not isinstance(request, Request):
             return False
-        if all(tool.kind == "server" for tool in request.tools):
+        names = self._kinds.names()
+        if all(tool.kind == "server" and tool.name not in names for tool in request.tools):
             return False
         limits = limits_of(turn, self._rules, self._defaults)
         if limits is None:
             return False
         known = self._known(turn)
         history = self._history(turn, request, known)
-        turn.memory[NAME] = _Watched(request, limits, known, history, turn.started_s)
+        turn.memory[NAME] = _Watched(request, limits, known, history, turn.started_s, self._kinds)
         return True
 
     def _known(self, turn: Turn) -> _Known:
@@ -138,11 +147,11 @@ class ToolLoops(Stage):
             if has_user_words(request, added):
                 known.passed.clear()
                 known.chances.clear()
-            answer(known.passed, request)
+            answer(known.passed, request, self._kinds)
             # What has no result was never run: an answer that did not arrive, say.
             known.passed = [call for call in known.passed if call.is_answered]
             return list(known.passed)
-        calls = calls_of(request, added)
+        calls = calls_of(request, added, self._kinds)
         recent = known.passed
         for call in calls:
             seen_s = known.times.get(call.key)
@@ -180,6 +189,8 @@ class ToolLoops(Stage):
                 return _finish(watched, event)
             case End() | Fault():
                 return (*_released(watched), event)
+            case Opaque():
+                return _announced(watched, event)
             case Start():
                 watched.open.clear()
                 watched.doubtful.update(watched.held)
@@ -200,16 +211,31 @@ def _taken(recent: list[Call], call: Call, now_s: float) -> float:
 
 def _begin(watched: _Watched, event: PartStart) -> EventEffect:
     key = (event.choice, event.index)
-    if not isinstance(event.part, ToolCall):
+    call = watched.kinds.of(event.part)
+    if call is None:
         watched.open[key] = None
         return (event,)
-    if _may_loop(watched, event.choice, event.part.name):
-        watched.held[key] = [event]
+    at = event.part.at if isinstance(event.part, Unknown) else ()
+    before = watched.announced.pop(at[-1], []) if at else []
+    if _may_loop(watched, event.choice, call.name):
+        watched.held[key] = [*before, event]
         watched.doubtful.discard(key)
         return ()
     watched.open[key] = None
     watched.running[key] = [event]
-    return (event,)
+    return (*before, event)
+
+
+def _announced(watched: _Watched, event: Opaque) -> EventEffect:
+    """The event, kept back where it tells of a call that could be one too many."""
+    held = watched.announced.get(place_of(event)) if watched.announced else None
+    if held is None:
+        name, place = watched.kinds.announced(event)
+        if not name or place is None or not _may_loop(watched, 0, name):
+            return (event,)
+        held = watched.announced[place] = []
+    held.append(event)
+    return ()
 
 
 def _may_loop(watched: _Watched, choice: int, name: str) -> bool:
@@ -219,13 +245,9 @@ def _may_loop(watched: _Watched, choice: int, name: str) -> bool:
     made = (*watched.history, *watched.made.get(choice, ()))
     same = sum(call.name == name for call in made)
     begun = (*watched.running.values(), *watched.held.values())
-    starts = (events[0] for events in begun)
-    running = sum(isinstance(one, PartStart) and _is_of(one.part, name) for one in starts)
+    parts = (watched.kinds.of(start_of(events).part) for events in begun)
+    running = sum(part is not None and part.name == name for part in parts)
     return same + running + 1 >= watched.limits.max_repeats
-
-
-def _is_of(part: object, name: str) -> bool:
-    return isinstance(part, ToolCall) and part.name == name
 
 
 def _end(watched: _Watched, event: PartEnd) -> EventEffect:
@@ -235,23 +257,15 @@ def _end(watched: _Watched, event: PartEnd) -> EventEffect:
         watched.open.pop(key, None)
         running = watched.running.pop(key, None)
         if running is not None:
-            _let_through(watched, event.choice, _whole(running))
+            _let_through(watched, event.choice, watched.kinds.whole(running))
         return (event,)
-    part = _whole(held)
-    repeats = _repeats(watched, event.choice, part)
+    part = watched.kinds.whole(held)
+    made = [*watched.history, *watched.made.get(event.choice, ())]
+    repeats = repeated(made, part, watched.limits, watched.now_s)
     if not repeats:
         _let_through(watched, event.choice, part)
         return (*held, event)
     return _stop(watched, event, part, repeats)
-
-
-def _whole(events: Sequence[Event]) -> ToolCall:
-    """The call that these events tell."""
-    start = events[0]
-    assert isinstance(start, PartStart)
-    assert isinstance(start.part, ToolCall)
-    pieces = (event.text for event in events if isinstance(event, PartDelta))
-    return replace(start.part, arguments=start.part.arguments + "".join(pieces))
 
 
 def _let_through(watched: _Watched, choice: int, part: ToolCall) -> None:
@@ -261,33 +275,6 @@ def _let_through(watched: _Watched, choice: int, part: ToolCall) -> None:
     for chance in [one for one in known.chances if one != call.signature]:
         del known.chances[chance]
     known.passed = [*known.passed[1 - MOST_CALLS :], call]
-
-
-def _repeats(watched: _Watched, choice: int, part: ToolCall) -> int:
-    """How often this call has been made now, if that is a loop; 0 = it is none."""
-    limits = watched.limits
-    made = [*watched.history, *watched.made.get(choice, ())]
-    new = Call.of(part).signature
-    oldest_s = watched.now_s - limits.ttl_s
-    in_a_row = True
-    row = 0
-    same: list[Call] = []
-    for call in reversed(made):
-        if call.at_s < oldest_s:
-            break
-        if call.name != part.name or call.signature != new:
-            in_a_row = False
-            continue
-        row += in_a_row
-        same.append(call)
-    if row + 1 >= limits.max_repeats:
-        return row + 1
-    if len(same) + 1 < limits.max_repeats or limits.interleaved == "never":
-        return 0
-    results = {call.result for call in same if call.is_answered}
-    if limits.interleaved == "same_results" and len(results) > 1:
-        return 0
-    return len(same) + 1
 
 
 def _stop(watched: _Watched, end: PartEnd, part: ToolCall, repeats: int) -> EventEffect:
@@ -343,7 +330,10 @@ def _released(watched: _Watched, choice: int | None = None) -> tuple[Event, ...]
     """What was held of calls that never became complete, as it came."""
     keys = [key for key in watched.held if choice in (None, key[0])]
     held = [(key, watched.held.pop(key)) for key in keys]
-    return tuple(event for key, events in held if key not in watched.doubtful for event in events)
+    told = [event for events in watched.announced.values() for event in events]
+    watched.announced.clear()
+    kept = (event for key, events in held if key not in watched.doubtful for event in events)
+    return (*kept, *told)
 
 
 def told(name: str, repeats: int, ttl_s: int) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from llmitm.stages.tools.commands import HOLE, Simple, quoted
+from llmitm.stages.tools.commands import HOLE, Simple, Unreadable, quoted
 from llmitm.stages.tools.reading import STEPS_PER_COMMAND, Reading, Scope, Stream
 from llmitm.stages.tools.running import run_simple
 
@@ -16,11 +16,15 @@ _TOKEN = re.compile(
     r'|(?P<word>(?:"[^"\n]*"?|\^.|[^\s&|<>()",;=^]|\^)+)',
     re.DOTALL,
 )
+_LONGEST = 8191
+"""Of a command line, by Microsoft's documentation of cmd.exe."""
 _VARIABLE = re.compile(r"%([^%\s]+)%|!(\w+)!")
 
 
 def read_dos(reading: Reading, text: str, scope: Scope, stream: Stream | None) -> str:
     """What the text prints, which is never known; its commands are in `reading.found`."""
+    if len(text) > _LONGEST:
+        raise Unreadable(f"cmd.exe runs no line of more than {_LONGEST} characters")
     words: list[str] = []
     writes: list[str] = []
     fed_by: list[str] = []
@@ -53,9 +57,9 @@ def _run(
         scope.variables[words[1].lower()] = (" ".join(words[2:]),)
         return "set"
     if name in ("if", "for", "call", "start", "else", "do"):
-        reading.spend(STEPS_PER_COMMAND * min(len(words), 8))
         # What follows a condition is a command too; which word begins it is not worth knowing.
         for at in range(1, min(len(words), 8)):
+            reading.spend(STEPS_PER_COMMAND * (1 + len(writes)))
             simple = Simple(tuple(map(quoted, words[at:])), tuple(writes), (), tuple(fed_by))
             reading.found.append(simple)
             if name in ("call", "start"):
@@ -63,7 +67,7 @@ def _run(
         return name
     simple = Simple(tuple(map(quoted, words)), tuple(writes), (), tuple(fed_by), scope.folder)
     if writes:
-        reading.spend(STEPS_PER_COMMAND)
+        reading.spend(STEPS_PER_COMMAND * len(writes))
         reading.found.append(Simple((":redirect", words[0]), tuple(writes), (), (), scope.folder))
     run_simple(reading, simple, scope, None)
     return simple.program

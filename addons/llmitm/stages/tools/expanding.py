@@ -10,6 +10,8 @@ import re
 from llmitm.stages.tools.commands import BREAK, EMPTY, HOLE, HOLES, at_home, quoted
 
 _MAX_WORDS = 64
+_FEWEST_LOOKED = 2000
+_LOOKED_PER_CHARACTER = 8
 _ESCAPE = re.compile(
     r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|c(.)|(.))",
     re.DOTALL,
@@ -71,10 +73,13 @@ def braces(text: str) -> list[str]:
         return [text]
     done: list[str] = []
     waiting = [(text, 0)]
+    left = _FEWEST_LOOKED + _LOOKED_PER_CHARACTER * len(text)
     while waiting:
-        if len(done) + len(waiting) > _MAX_WORDS:
+        if left < 0 or len(done) + len(waiting) > _MAX_WORDS:
             return [HOLES]
         word, start = waiting.pop()
+        opening = word.find("{", start)
+        left -= len(word) - opening if opening >= 0 else 0
         group = _group(word, start)
         if group is None:
             done.append(word)

@@ -58,17 +58,21 @@ class Undecided:
 
 @value
 class Work:
-    """What a verdict took: steps of reading, the load of parsers (see `parsing`). Together they
-    bound the time."""
+    """What a verdict took: steps of reading, the load and the work of parsers (see `parsing`).
+    Together they bound the time."""
 
     steps: int = 0
     parser_load: float = 0.0
+    parser_work: int = 0
 
 
 type Verdict = Allowed | Dangerous | Outside | Undecided
 
 ALLOWED = Allowed()
 
+MOST_LOOKS = 12_000
+"""Words that are looked at for the shapes of dangerous commands, a word for each shape that its
+program can have. A look takes some four microseconds; a long script of people has half of them."""
 _LONGEST_ARGUMENTS = 8
 """Times `max_characters`: JSON escapes make a command longer, a file's text stands beside paths."""
 
@@ -154,7 +158,8 @@ def _shell_call(
         reading.doubt(error.say)
     except RecursionError:
         reading.doubt("it is nested too deeply")
-    work = Work(reading.steps, reading.parser_load if reading.parser_load <= MOST_LOAD else 0.0)
+    load = reading.parser_load if reading.parser_load <= MOST_LOAD else 0.0
+    work = Work(reading.steps, load, reading.parser_work)
     return _verdict(reading, rules, places, fenced), work
 
 
@@ -200,14 +205,10 @@ def _scope(given: Given) -> Scope:
 def _verdict(reading: Reading, rules: ToolsFile, places: Places, fenced: bool) -> Verdict:
     doubtful = ""
     if rules.commands.enabled:
-        for simple in reading.found:
-            if simple.program in rules.commands.exempt:
-                continue
-            holds, family = judged(simple, rules.commands, places)
-            if family is not None and holds is Holds.YES:
-                return Dangerous(family.name, family.why, simple.text)
-            if family is not None and not doubtful:
-                doubtful = f"whether it is {family.name} is not known: {simple.text}"
+        found = _danger(reading, rules, places)
+        if isinstance(found, Dangerous):
+            return found
+        doubtful = found
     if fenced and places.project:
         fence = Fence(rules.sandbox, places)
         for simple in reading.found:
@@ -221,3 +222,22 @@ def _verdict(reading: Reading, rules: ToolsFile, places: Places, fenced: bool) -
     if reading.doubts or doubtful:
         return Undecided(doubtful or reading.doubts[0])
     return ALLOWED
+
+
+def _danger(reading: Reading, rules: ToolsFile, places: Places) -> Dangerous | str:
+    """The first dangerous command, or what is doubtful about them; empty = nothing is."""
+    doubtful = ""
+    looks = 0
+    for simple in reading.found:
+        words = len(simple.words) + len(simple.writes)
+        looks += words * len(rules.commands.rows_for(simple.program))
+        if looks > MOST_LOOKS:
+            return doubtful or "it has more words than can be judged"
+        if simple.program in rules.commands.exempt:
+            continue
+        holds, family = judged(simple, rules.commands, places)
+        if family is not None and holds is Holds.YES:
+            return Dangerous(family.name, family.why, simple.text)
+        if family is not None and not doubtful:
+            doubtful = f"whether it is {family.name} is not known: {simple.text}"
+    return doubtful

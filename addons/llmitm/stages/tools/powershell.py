@@ -15,7 +15,16 @@ from dataclasses import dataclass
 import tree_sitter_powershell
 from tree_sitter import Language, Node
 
-from llmitm.stages.tools.commands import HOLE, HOLES, HOME, Simple, plain, quoted, unknown
+from llmitm.stages.tools.commands import (
+    HOLE,
+    HOLES,
+    HOME,
+    Simple,
+    Unreadable,
+    plain,
+    quoted,
+    unknown,
+)
 from llmitm.stages.tools.parsing import DEAR_IN_POWERSHELL, parsed_tree
 from llmitm.stages.tools.reading import Reading, Scope, Stream
 from llmitm.stages.tools.running import run_simple
@@ -26,6 +35,8 @@ _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|((?:\w+:)?\w+))")
 _HERE = re.compile(r"((?:^|[;|&({\n])[ \t]*)\./")
 _EVALUATORS = ("iex", "invoke-expression")
 _INVOKERS = ("&", ".")
+_LONGEST = 10_000
+"""The grammar's parser takes some four times as long for twice the text."""
 _HOMES = ("home", "env:userprofile", "env:home")
 
 
@@ -40,6 +51,8 @@ def read_powershell(reading: Reading, text: str, scope: Scope, stream: Stream | 
     # The grammar takes a leading `./` for the operator that loads a script.
     text = _HERE.sub(r"\1.\\", text)
     source = text.encode("utf-8", "replace")
+    if len(source) > _LONGEST:
+        raise Unreadable(f"it is PowerShell of more than {_LONGEST} bytes")
     reading.spend(len(source) // 2)
     tree = parsed_tree(reading, POWERSHELL, source, DEAR_IN_POWERSHELL)
     _Reader(source, reading, scope).walk(tree.root_node, ())

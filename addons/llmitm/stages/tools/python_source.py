@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import warnings
 
 from llmitm.stages.tools.commands import HOLE, Simple, quoted
 from llmitm.stages.tools.reading import Reading, Scope, Stream
@@ -21,7 +22,10 @@ _MODULES = ("os", "subprocess", "shutil", "pty", "commands", "asyncio", "builtin
 def read_python(reading: Reading, text: str, scope: Scope, stream: Stream | None) -> str:
     """What the text prints, which is never known; its commands are in `reading.found`."""
     try:
-        tree = ast.parse(text.strip() if "\n" not in text.strip() else text)
+        with warnings.catch_warnings():
+            # What it says of a model's text is not for the proxy's log.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.strip() if "\n" not in text.strip() else text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         reading.doubt("the Python text could not be parsed")
         return HOLE

@@ -17,7 +17,7 @@ from llmitm.stages.tools.commands import HOLE, Simple, Unreadable
 MAX_DEPTH = 90
 STEPS_PER_CHARACTER = 40
 FEWEST_STEPS = 4000
-MOST_STEPS = 15_000
+MOST_STEPS = 8_000
 """Beside what it costs to read the text itself. A step takes about a microsecond."""
 STEPS_PER_COMMAND = 12
 
@@ -81,7 +81,7 @@ class Reading:
 
     found: every simple command; doubts: what could not be read; origins: programs whose output went
     into the word being read; languages: how to read each language; parser_load:
-    what parsers have had to do, see `parsing`.
+    what parsers may have had to do, parser_work: what they have had to; see `parsing`.
     """
 
     rules: CommandsRow
@@ -94,6 +94,7 @@ class Reading:
     steps: int = 0
     depth: int = 0
     parser_load: float = 0.0
+    parser_work: int = 0
 
     def spend(self, steps: int = 1) -> None:
         """Counts steps. Raises Unreadable when there were too many."""

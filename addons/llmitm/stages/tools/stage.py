@@ -61,7 +61,7 @@ from llmitm.stages.kept_calls import (
     rejection,
     words,
 )
-from llmitm.stages.tools.calls import Calls, place_of, replaced, start_of
+from llmitm.stages.provider_calls import Calls, place_of, replaced, start_of
 from llmitm.stages.tools.offers import offered, policy_for
 from llmitm.stages.tools.projects import project_dir
 from llmitm.stages.tools.replacing import printing

@@ -15,7 +15,7 @@ from llmitm.canon.request import Request
 from llmitm.ruleset.tool_policies import PolicyRow
 from llmitm.stages.contract import Answer, Decided, Denied, Forward, Hold
 from llmitm.stages.kept_calls import words
-from llmitm.stages.tools.calls import start_of
+from llmitm.stages.provider_calls import start_of
 from llmitm.stages.tools.rulings import Ruling
 from llmitm.stages.tools.steering import told
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import cast
 
 from llmitm.canon.events import Event, Opaque, PartDelta, PartDetail, PartStart
-from llmitm.canon.parts import Part, ToolCall, Unknown
+from llmitm.canon.parts import Part, Text, ToolCall, ToolResult, Unknown
 from llmitm.canon.values import Json
 from llmitm.ruleset.tools import ProviderCallRow
 from llmitm.stages.kept_calls import with_arguments
@@ -42,6 +42,23 @@ class Calls:
             name=row.tool,
             arguments=json.dumps(told, ensure_ascii=False),
         )
+
+    def result(self, part: Part) -> ToolResult | None:
+        """What such a call gave, where this part tells it; None = it tells none."""
+        value = part.value if isinstance(part, Unknown) else None
+        if not isinstance(value, dict):
+            return None
+        kind, name = value.get("type"), value.get("call_id") or value.get("id")
+        if not isinstance(kind, str) or kind.removesuffix("_output") not in self._rows:
+            return None
+        if not kind.endswith("_output") or not isinstance(name, str):
+            return None
+        text = Text(text=json.dumps(value.get("output"), ensure_ascii=False))
+        return ToolResult(call_id=name, parts=(text,))
+
+    def names(self) -> frozenset[str]:
+        """The names of the tools whose calls these are."""
+        return frozenset(row.tool for row in self._rows.values())
 
     def announced(self, event: Opaque) -> tuple[str, Json]:
         """(the tool of a call of which this event tells before it is complete, its place in the
