@@ -42,6 +42,7 @@ from llmitm.mitm.requests import (
 )
 from llmitm.mitm.review.desk import Desk
 from llmitm.mitm.review.holding import FlowShows, Holding
+from llmitm.mitm.review.in_flow import TOLD
 from llmitm.mitm.rulebook import Rulebook
 from llmitm.mitm.running import CONVERSATION, ORIGINAL, PROTOCOLS, Running
 from llmitm.mitm.stream import Streams
@@ -337,6 +338,7 @@ class Intercept:
         self._desk.over(flow.id, error)
         self._recorder.record(account)
         lines = running.exchange.house.pipeline.on_close(running.exchange.turn, account)
+        lines = [*lines, *(note for note in account.notes if note in TOLD)]
         if lines:
             flow.comment = " · ".join(lines)
         if account.error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mitmproxy import options
 from mitmproxy.tools import cmdline
+from mitmproxy.tools.console import signals
 from mitmproxy.tools.console.master import ConsoleMaster
 from mitmproxy.tools.web.master import WebMaster
 
@@ -29,13 +30,17 @@ class Console(ConsoleMaster):
         prepare(opts)
         super().__init__(opts)
         furnish(self)
-        self._in_console = InConsole(self)
+        self._in_console = InConsole(self, _ask)
         self.addons.add(self._in_console)
 
     async def done(self) -> None:
         """The editor gives the terminal back before the console does."""
         await self._in_console.close()
         await super().done()
+
+
+def _ask(prompt: str, then: Callable[[str], None]) -> None:
+    signals.status_prompt.send(prompt=prompt, text="", callback=then)
 
 
 def web(argv: Sequence[str]) -> int:

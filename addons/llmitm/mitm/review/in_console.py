@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -33,8 +33,8 @@ NAME = "llmitm-console"
 CONTEXTS = ("flowlist", "flowview")
 KEYS = (
     ("y", "llm.tell llm.approve @focus", "Approve what is held"),
-    ("N", "console.command llm.reject @focus ''", "Reject what is held"),
-    ("s", "console.command llm.answer @focus ''", "Answer in place of the model"),
+    ("N", "llm.ask 'Reject, saying: ' llm.reject @focus", "Reject what is held"),
+    ("s", "llm.ask 'Answer: ' llm.answer @focus", "Answer in place of the model"),
     ("c", "llm.edit @focus", "Edit what is held as a document"),
     ("t", "llm.queue", "Show what is held"),
 )
@@ -66,13 +66,18 @@ class Screen(Protocol):
         ...
 
 
+type Ask = Callable[[str, Callable[[str], None]], None]
+"""Asks the operator for a line: (the prompt, who gets the line)."""
+
+
 class InConsole:
     """See the module. Comes after mitmproxy's own addons: the user's keys are loaded by then."""
 
     name = NAME
 
-    def __init__(self, screen: Screen, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, screen: Screen, ask: Ask, environ: Mapping[str, str] = os.environ) -> None:
         self._screen = screen
+        self._ask = ask
         self._environ = environ
         self._editing: asyncio.Task[None] | None = None
 
@@ -86,6 +91,18 @@ class InConsole:
         said: object = ctx.master.commands.call_strings(cmd, list(args))
         if said:
             log.log(ALERT, "%s", said)
+
+    @command.command("llm.ask")
+    def ask(self, prompt: str, cmd: types.Cmd, *args: types.CmdArgs) -> None:
+        """Asks for a text and runs a command with it at the end (for keys of the console)."""
+
+        def run(text: str) -> None:
+            try:
+                self.tell(cmd, *args, types.CmdArgs(text))
+            except exceptions.CommandError as error:
+                log.log(ALERT, "%s", error)
+
+        self._ask(prompt, run)
 
     def edit(self, queue: Queue, card: Card, by: str) -> None:
         """Opens the editor. The proxy works on meanwhile, and so does every client's heartbeat;

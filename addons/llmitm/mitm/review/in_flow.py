@@ -30,6 +30,12 @@ log = logging.getLogger("llmitm")
 
 UNUSED = "what was edited in mitmproxy is not used: it was decided elsewhere"
 HEAD_UNUSED = "only bodies can be edited while held: the other changes are not used"
+TOLD = frozenset({UNUSED, HEAD_UNUSED})
+"""Notes of an exchange that its line in the flow list tells too."""
+
+
+type _Saved = tuple[str, bytes]
+"""What is saved in a flow: the request's path, which may name the model, and the body."""
 
 
 class FlowEdits:
@@ -42,11 +48,11 @@ class FlowEdits:
     def __init__(self, holding: Waits, hold: Hold) -> None:
         self._holding = holding
         self._hold = hold
-        self._shown = b""
+        self._shown: _Saved = ("", b"")
         self._request_before: Any = None
         self._response_before: http.Response | None = None
         self._head: tuple[object, ...] = ()
-        self._read: tuple[bytes, Decided, str] | None = None
+        self._read: tuple[_Saved, Decided, str] | None = None
         self._saved: Decided = FORWARD
 
     def show(self) -> None:
@@ -57,12 +63,11 @@ class FlowEdits:
             body = self._leaving()
             if body is not None:
                 flow.request.content = body
-            self._shown = flow.request.content or b""
         elif self._hold.response is not None:
             answer = holding.exchange.answers.response(self._hold.response, [])
             self._response_before = flow.response
             flow.response = http_response(answer.status, answer.headers, answer.body)
-            self._shown = answer.body
+        self._shown = self._now()
         self._head = self._head_now()
         _forget_backup(flow)
 
@@ -83,21 +88,21 @@ class FlowEdits:
         """Whether something was edited in the flow."""
         return self._now() != self._shown
 
-    def _now(self) -> bytes:
+    def _now(self) -> _Saved:
         flow = self._holding.flow
         if self._holding.in_flow == "request":
-            return flow.request.get_content(strict=False) or b""
+            return flow.request.path, flow.request.get_content(strict=False) or b""
         if self._hold.response is None or flow.response is None:
             return self._shown
-        return flow.response.get_content(strict=False) or b""
+        return "", flow.response.get_content(strict=False) or b""
 
     def read(self) -> tuple[Decided, str]:
         """(what was decided by resuming the flow, what is wrong with the edit or nothing)."""
-        body = self._now()
-        if body == self._shown:
+        now = self._now()
+        if now == self._shown:
             return FORWARD, ""
-        if self._read is None or self._read[0] != body:
-            self._read = (body, *self._parsed(body))
+        if self._read is None or self._read[0] != now:
+            self._read = (now, *self._parsed(now[1]))
         return self._read[1:]
 
     def _parsed(self, body: bytes) -> tuple[Decided, str]:
