@@ -111,6 +111,15 @@ def test_a_bad_rule_file_is_said_with_its_place(
     assert "routes.yaml:1 /no_such_key" in capsys.readouterr().err
 
 
+def test_a_bad_variable_is_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_REQUEST_SIZE", "abc")
+    assert console.main(["dump", "--set", "listen_port=0"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("MAX_REQUEST_SIZE: 'abc' is not a whole number in 1024..268435456")
+
+
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_completion_knows_every_command(
     home: Path, capsys: pytest.CaptureFixture[str], shell: str
