@@ -11,7 +11,15 @@ import pytest
 from llmitm.canon.events import Fault, Finish, PartDelta, PartEnd, PartStart
 from llmitm.canon.parts import Reasoning, Text, ToolCall
 from llmitm.desk.cards import Card
-from llmitm.desk.messages import Action, NewRequest, RequestDecided, RequestUpdated, StatsUpdate
+from llmitm.desk.messages import (
+    Action,
+    ApproveRequest,
+    NewRequest,
+    RequestDecided,
+    RequestUpdated,
+    StatsUpdate,
+    read_body,
+)
 from llmitm.desk.queue import Queue, ReviewError, ReviewLimits
 from llmitm.stages.contract import FORWARD, Answer, Decided, Denied, Forward, Refuse
 from review_cases import (
@@ -277,12 +285,23 @@ def test_a_standing_approval_is_revoked() -> None:
     assert refused(lambda: desk.queue.revoke("none", "bob")).code == "not_found"
 
 
-@pytest.mark.parametrize("minutes", [-1.0, 481.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("minutes", [-1.0, 1440.5, float("nan"), float("inf")])
 def test_minutes_out_of_range_change_nothing(minutes: float) -> None:
     desk = Desk()
     desk.offer(card())
     error = refused(lambda: desk.queue.decide("c1", "approve", FORWARD, "ann", minutes=minutes))
     assert (error.code, desk.queue.state("c1"), desk.queue.standing()) == ("invalid", "waiting", [])
+    assert "at most 1440" in error.message
+
+
+def test_an_approval_may_stand_for_as_long_as_a_message_may_say() -> None:
+    desk = Desk()
+    desk.offer(card())
+    said = ApproveRequest(request_id="c1", digest=card().digest, minutes=1440)
+    desk.queue.decide("c1", "approve", FORWARD, "ann", minutes=said.minutes)
+    assert desk.queue.standing()[0].until == 1440 * 60
+    with pytest.raises(ReviewError, match=r"minutes.*1440"):
+        read_body(ApproveRequest, '{"digest": "d", "minutes": 1441}')
 
 
 def test_only_an_approval_can_stand_and_so_many() -> None:

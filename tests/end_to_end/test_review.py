@@ -247,6 +247,7 @@ def test_a_time_that_runs_out_has_the_outcome_of_its_rule(
     assert last["what"] == "timeout"
     if outcome == "reject":
         assert answer.status_code == 403
+        assert "no operator has decided about this in time" in answer.text
     else:
         text = answer.json()["choices"][0]["message"]["content"]
         assert (text == "Nobody is here.") is (outcome == "answer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -64,6 +65,27 @@ def finished(
         check=False,
         timeout=90,
     )
+
+
+def test_who_may_decide_is_told_where(tmp_path: Path) -> None:
+    listen = ["--quiet", "--set", "llm_review_listen=127.0.0.1:0"]
+    done = finished([*RUN, *listen, "--", "true"], tmp_path)
+    said = done.stderr.splitlines()
+    assert (done.returncode, said[0]) == (0, "llmitm run: what is held waits for an operator")
+    assert re.fullmatch(r"  in a terminal: llmitm review --url http://127\.0\.0\.1:\d+", said[1])
+    page = r"  in a browser:  http://127\.0\.0\.1:\d+/llm/\?token=\S+"
+    assert re.fullmatch(page, said[2])
+    assert len(said) == 3
+
+
+def test_that_nobody_may_decide_is_told(tmp_path: Path) -> None:
+    (tmp_path / "laid-over").mkdir()
+    (tmp_path / "laid-over" / "review.yaml").write_text("rules: [{name: all, hold: request}]\n")
+    rules = ["--quiet", "--rules", str(tmp_path / "laid-over")]
+    done = finished([*RUN, *rules, "--", "true"], tmp_path / "home")
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 0
+    assert line.startswith("llmitm run: nobody can decide about what review rules hold (all)")
 
 
 @contextlib.contextmanager

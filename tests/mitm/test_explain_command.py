@@ -389,4 +389,6 @@ def test_nothing_is_written(shell: Shell, tmp_path: Path) -> None:
 
 
 def test_completion_knows_the_options() -> None:
-    assert {"--model", "--file", "--provider", "--client-key-is", "--json"} <= set(words(parser()))
+    assert {"--model", "--file", "--provider", "--client-key-is", "--json"} <= set(
+        words(parser()).after
+    )

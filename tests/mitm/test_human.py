@@ -9,7 +9,7 @@ import pytest
 from llmitm.errors import RuleError
 from llmitm.mitm import run
 from llmitm.mitm.environment import DUMMY_KEY, with_dummy_keys
-from llmitm.mitm.human import Human, hint
+from llmitm.mitm.human import HELD, Human, hint
 from llmitm.ruleset.loading import load
 from llmitm.ruleset.played import RULE, played
 from llmitm.ruleset.ruleset import Ruleset
@@ -65,6 +65,9 @@ def test_the_hint() -> None:
     told = hint("http://127.0.0.1:8082/llm/?token=abc")
     assert "llmitm review --url http://127.0.0.1:8082\n" in told
     assert told.endswith("http://127.0.0.1:8082/llm/?token=abc")
+    held = hint("http://127.0.0.1:8082/llm/", HELD)
+    assert held.startswith("what is held waits for an operator\n")
+    assert "no provider" not in held
 
 
 def test_a_rule_before_all_others(home: dict[str, str]) -> None:

@@ -111,6 +111,15 @@ def test_a_bad_rule_file_is_said_with_its_place(
     assert "routes.yaml:1 /no_such_key" in capsys.readouterr().err
 
 
+def test_a_bad_variable_is_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_REQUEST_SIZE", "abc")
+    assert console.main(["dump", "--set", "listen_port=0"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("MAX_REQUEST_SIZE: 'abc' is not a whole number in 1024..268435456")
+
+
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_completion_knows_every_command(
     home: Path, capsys: pytest.CaptureFixture[str], shell: str
@@ -153,3 +162,39 @@ def test_the_proxy_that_run_starts_loads_no_interface() -> None:
     assert not {"urwid", "mitmproxy.tools.web.app", "llmitm.mitm.masters", "llmitm.mitm.bench"} & {
         *told
     }
+
+
+def completed(home: Path, *typed: str) -> set[str]:
+    """What bash offers for the last of these words."""
+    script = completion.script(
+        "bash",
+        {row.name: completion.words(row.parser()) for row in console.commands() if row.parser},
+    )
+    ask = 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _llmitm; echo "${COMPREPLY[@]}"'
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    command = [bash, "-c", f"{script}\n{ask}", "bash", "llmitm", *typed]
+    return set(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+
+
+def test_completion_knows_the_subcommands_of_review(home: Path) -> None:
+    first = completed(home, "review", "")
+    assert {"list", "show", "approve", "edit", "answer", "reject", "log", "stats"} <= first
+    assert {"--url", "--user", "--bell"} <= first
+    assert "--json" not in first
+    assert completed(home, "review", "--url", "http://x", "ap") == {"approve", "approvals"}
+    assert {"--json", "--minutes", "--note"} <= completed(home, "review", "approve", "")
+    # The first subcommand counts, whatever is typed after it.
+    assert completed(home, "review", "show", "list", "--d") == {"--document"}
+    assert completed(home, "completion", "f") == {"fish"}
+    assert {"check", "show"} <= completed(home, "rules", "")
+
+
+def test_completion_in_fish_keeps_subcommands_apart() -> None:
+    after = {"review": completion.Words(("--url", "list"), {"list": completion.Words(("--json",))})}
+    seen = "__fish_seen_subcommand_from"
+    assert completion.script("fish", after).splitlines()[1:] == [
+        f'complete -c llmitm -n "{seen} review; and not {seen} list" -a "--url list"',
+        f'complete -c llmitm -n "{seen} review; and {seen} list" -a "--json"',
+    ]

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from llmitm.desk.review_board import ended
 from llmitm.mitm.console import main
+from llmitm.mitm.review_terminal.wording import entry
 from llmitm.record.decision_log import DecisionLog
 
 
@@ -34,12 +36,29 @@ def test_entries(log: Path, capsys: Any) -> None:
     code, out, _ = run(capsys)
     lines = out.splitlines()
     assert (code, len(lines)) == (0, 50)
-    assert "decided approve anna  id-59" in lines[-1]
+    assert "approved by anna  id-59" in lines[-1]
     assert "\x1b" not in out
     assert len(run(capsys, "--last", "0")[1].splitlines()) == 60
     told = json.loads(run(capsys, "--last", "1", "--json")[1])
     assert told["ok"] is True
     assert [row["request_id"] for row in told["entries"]] == ["id-59"]
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"what": "offered"}, "held"),
+        ({"what": "decided", "action": "answer", "effect": "answer"}, "answered by admin"),
+        ({"what": "decided", "action": "edit", "effect": "forward_edited"}, "edited by admin"),
+        ({"what": "finished", "action": "answer", "effect": "written_stop"}, "answered by admin"),
+        ({"what": "timeout", "effect": "forward"}, "time ran out: it went on"),
+        ({"what": "full", "effect": "refuse"}, f"{ended('full')}: the client was refused"),
+        ({"what": "of a later version"}, "of a later version"),
+    ],
+)
+def test_an_entry_in_words(row: dict[str, str], said: str) -> None:
+    by = {"by": "admin"} if said.endswith("admin") else {}
+    assert entry({**row, **by}) == said
 
 
 def test_a_whole_chain(log: Path, capsys: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import io
 import json
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import pytest
 from llmitm.canon.parts import Refusal, Text
 from llmitm.canon.response import Choice, Response
 from llmitm.mitm.console import main
+from llmitm.mitm.review_terminal import plain
 from llmitm.stages.contract import Answer, Denied, Forward
 from review_server import PASSWORD, TOKEN, WEATHER, ReviewServer, asked, card
 
@@ -208,6 +211,28 @@ def test_edit(
     assert client.decisions == [Forward(request=asked("say: good\n"))]
 
 
+def test_no_approval_stands() -> None:
+    class NoApprovals:
+        async def rest(self, method: str, path: str) -> dict[str, Any]:
+            assert (method, path) == ("GET", "approvals")
+            return {"approvals": []}
+
+    link: Any = NoApprovals()
+    told = asyncio.run(plain.approvals(link, argparse.Namespace(revoke="")))
+    assert told == ({"approvals": []}, "no approval stands")
+
+
+def test_figures_of_nothing_in_words(server: ReviewServer, capsys: Any) -> None:
+    out = run(capsys, "stats")[1]
+    assert out.splitlines()[:2] == [
+        "waiting: 0",
+        "decided: 0 approved, 0 edited, 0 answered, 0 rejected",
+    ]
+    assert "time to a decision: nothing is over yet" in out
+    assert not [sign for sign in ("None", "{", "_s:") if sign in out]
+    assert run_json(capsys, "stats")[1]["oldest_age_s"] is None
+
+
 def test_history_and_stats(server: ReviewServer, capsys: Any) -> None:
     for name in ("one", "two"):
         server.hold(card(name))
@@ -221,6 +246,11 @@ def test_history_and_stats(server: ReviewServer, capsys: Any) -> None:
     ]
     assert "approved by anna" in run(capsys, "history")[1]
     assert run_json(capsys, "stats")[1]["decided"]["approve"] == 2
+    server.hold(card("three"))
+    out = run(capsys, "stats")[1]
+    assert "decided: 2 approved, 0 edited" in out
+    assert "waiting: 1, the oldest for " in out
+    assert "s on average, " in out
 
 
 def test_ids(server: ReviewServer, capsys: Any) -> None:

@@ -10,6 +10,7 @@ from llmitm.canon.events import Event, Fault, FinishReason
 from llmitm.canon.values import Json, value
 from llmitm.desk.cards import Card
 from llmitm.desk.live import LiveAnswer
+from llmitm.desk.said import MOST_STANDING_MINUTES
 from llmitm.desk.told import State
 from llmitm.stages.contract import Answer, Decided, Denied, Forward, Refuse
 
@@ -58,7 +59,7 @@ class ReviewLimits:
     history_max: int = 500
     rejoin_s: float = 60.0
     standing_max: int = 100
-    standing_minutes_max: float = 480.0
+    standing_minutes_max: float = MOST_STANDING_MINUTES
     writing_idle_s: float = 120.0
     writing_most_s: float = 1800.0
     written_max: int = 2_000_000

@@ -80,7 +80,9 @@ class Queue(Arrivals):
     def _check_minutes(self, held: Held, action: Action, minutes: float) -> None:
         most = self._rules.standing_minutes_max
         if action != "approve" or not 0 < minutes <= most:
-            raise ReviewError("invalid", f"minutes: 0 to {most:g}, with an approval")
+            raise ReviewError(
+                "invalid", f"minutes: more than 0, at most {most:g}, with an approval"
+            )
         self._standing.check_room(held.card, self._now())
 
     def _stand(self, like: Held, by: str, minutes: float) -> None:

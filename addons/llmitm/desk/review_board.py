@@ -285,10 +285,18 @@ _ACTIONS = {
 }
 
 
+def ended(action: str) -> str:
+    """How something held ended, in words; an action that is not known as it is."""
+    return _ACTIONS.get(action, action)
+
+
 def decided(past: Past) -> str:
     """`approved by anna (note)`."""
-    said = _ACTIONS.get(past.action, past.action)
-    return said + (f" by {past.by}" if past.by else "") + (f" ({past.note})" if past.note else "")
+    return (
+        ended(past.action)
+        + (f" by {past.by}" if past.by else "")
+        + (f" ({past.note})" if past.note else "")
+    )
 
 
 def seconds(value: object) -> float | None:

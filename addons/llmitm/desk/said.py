@@ -91,12 +91,16 @@ class RejectRequest(About):
     note: Note = ""
 
 
+MOST_STANDING_MINUTES = 1440
+"""How long a standing approval may last: a day."""
+
+
 class ApproveRequest(About):
     """minutes: for so long everything of its sort is approved, 0 = this one alone."""
 
     digest: Annotated[str, Field(min_length=1, max_length=128)]
     note: Note = ""
-    minutes: Annotated[float, Field(ge=0, le=1440, allow_inf_nan=False)] = 0
+    minutes: Annotated[float, Field(ge=0, le=MOST_STANDING_MINUTES, allow_inf_nan=False)] = 0
 
 
 class EditRequest(About):

@@ -119,7 +119,7 @@ def _called(words: Sequence[str]) -> int:
 def _print_completion(argv: Sequence[str]) -> int:
     shell = completion_parser().parse_args(argv).shell
     words = {
-        row.name: completion.words(row.parser()) if row.parser is not None else []
+        row.name: completion.words(row.parser()) if row.parser else completion.Words()
         for row in commands()
     }
     sys.stdout.write(completion.script(shell, words))

@@ -30,11 +30,16 @@ class Human:
         self.variables = dict.fromkeys(with_dummy_keys(environ, keys), DUMMY_KEY)
 
 
-def hint(page: str) -> str:
-    """What the operator has to know. page: address of the review page, perhaps with its token."""
+PLAYED = "no provider is asked: every request waits for an operator"
+HELD = "what is held waits for an operator"
+
+
+def hint(page: str, what: str = PLAYED) -> str:
+    """What the operator has to know. page: address of the review page, perhaps with its token;
+    what: waits for them, `PLAYED` or `HELD`."""
     parts = urlsplit(page)
     return (
-        "no provider is asked: every request waits for an operator\n"
+        f"{what}\n"
         f"  in a terminal: llmitm review --url {parts.scheme}://{parts.netloc}\n"
         f"  in a browser:  {page}"
     )

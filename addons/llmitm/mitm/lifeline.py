@@ -15,6 +15,7 @@ from typing import Any, TypedDict, cast
 
 from mitmproxy import ctx
 
+from llmitm.mitm.review.desk import Desk
 from llmitm.mitm.review.server import ReviewServer
 
 VARIABLE = "LLMITM_LIFELINE"
@@ -25,12 +26,14 @@ _GRACE_S = 5.0
 
 class Ready(TypedDict):
     """What the proxy says when it listens. host: where to connect; ca_file: PEM of its CA;
-    review: address of the operator's page on its own port, empty = there is none."""
+    review: address of the operator's page on its own port, empty = there is none; unattended: what
+    `Desk.unattended` says."""
 
     host: str
     port: int
     ca_file: str
     review: str
+    unattended: str
 
 
 class Lifeline:
@@ -55,7 +58,8 @@ class Lifeline:
             host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host),  # noqa: S104
             port=port,
             ca_file=str(confdir / "mitmproxy-ca-cert.pem"),
-            review=_review_page(),
+            review=next((url for server in _ours(ReviewServer) for url in server.urls()), ""),
+            unattended=next((desk.unattended() for desk in _ours(Desk)), ""),
         )
         with os.fdopen(self._ready, "w", encoding="utf-8") as out:
             out.write(json.dumps(message) + "\n")
@@ -68,11 +72,10 @@ class Lifeline:
         ctx.master.shutdown()
 
 
-def _review_page() -> str:
-    """Where the operator's page is, with the token that it wants."""
+def _ours[T](kind: type[T]) -> list[T]:
+    """Our parts of this kind."""
     ours: Any = ctx.master.addons.get("llmitm")
-    servers = [part for part in getattr(ours, "parts", ()) if isinstance(part, ReviewServer)]
-    return next((url for server in servers for url in server.urls()), "")
+    return [part for part in getattr(ours, "parts", ()) if isinstance(part, kind)]
 
 
 def lifelines(environ: MutableMapping[str, str]) -> list[object]:

@@ -23,7 +23,7 @@ from llmitm.errors import RuleError
 from llmitm.mitm.environment import child_environment, earlier_proxy
 from llmitm.mitm.headless import Headless
 from llmitm.mitm.home import state_folder, write_private
-from llmitm.mitm.human import Human, hint
+from llmitm.mitm.human import HELD, PLAYED, Human, hint
 from llmitm.mitm.run_report import report
 from llmitm.mitm.trust import build_trust
 from llmitm.record.summary import SummaryRow
@@ -118,10 +118,12 @@ def _run(
         return 128 + signal.SIGINT
     host = f"[{ready['host']}]" if ":" in ready["host"] else ready["host"]
     url = f"http://{host}:{ready['port']}"
-    before = earlier_proxy(os.environ)
-    if human is not None:
-        _say(hint(ready["review"]))
-    elif before and not quiet and not any(one.startswith("mode=") for one in settings):
+    if ready["review"]:
+        _say(hint(ready["review"], HELD if human is None else PLAYED))
+    elif ready["unattended"]:
+        _say(ready["unattended"])
+    before = earlier_proxy(os.environ) if human is None and not quiet else ""
+    if before and not any(one.startswith("mode=") for one in settings):
         _say(f"connects directly, not through {_without_login(before)} (--set mode=upstream:URL)")
     environ = child_environment(os.environ, url, str(trust.ca_file), str(trust.bundle_file))
     if human is not None:

@@ -60,7 +60,7 @@ class ContentRow(Row):
     mode: ContentMode = Field(
         default="cut",
         description="`cut`: the answer ends with a line that says why; `steer`: the model is asked "
-        "once more, then `cut`; `ask`: an operator decides, `cut` where none is there.",
+        "once more, then `cut`; `ask`: an operator decides, `cut` when none does in time.",
     )
     buffer_size: int = Field(
         default=2048, ge=256, le=65536, description="How far back a loop is looked for."

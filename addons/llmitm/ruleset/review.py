@@ -79,7 +79,8 @@ class ReviewRuleRow(Row):
     enabled: bool = Field(default=True, description="false = it holds nothing.")
     hold: HeldField = Field(
         description="What waits, one or a list: `request`: before it leaves; `response`: the whole "
-        "answer before the client sees any of it; `tool_call`: single calls of an answer."
+        "answer before the client gets any of its content (of a stream it gets the opening, role "
+        "and model, first); `tool_call`: single calls of an answer."
     )
     providers: tuple[str, ...] = Field(
         default=(), description="Patterns (`*`, `?`) of providers; empty = all."

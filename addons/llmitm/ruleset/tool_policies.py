@@ -16,7 +16,7 @@ from llmitm.ruleset.rows import Name, Regex, Row
 type Effect = Literal["steer", "replace", "block", "hold", "allow"]
 """What a call meets: `steer`: the model is asked again, up to three times; `replace`: the call
 becomes one that prints why; `block`: a text takes its place; `hold`: an operator decides, `block`
-where none is there; `allow`: it is noted."""
+when none does in time; `allow`: it is noted."""
 
 
 class PolicyExampleRow(Row):

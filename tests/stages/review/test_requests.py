@@ -113,7 +113,8 @@ def test_without_a_decision_it_is_refused() -> None:
     assert isinstance(effect.default, Refuse)
     fault = effect.default.fault
     assert (fault.status, fault.code) == (403, "review_timeout")
-    assert "60 s" in fault.message
+    # The client's patience may have ended the wait before the rule's time.
+    assert not any(map(str.isdigit, fault.message))
 
 
 def test_without_a_decision_it_goes_on_or_is_answered_where_its_rule_says_so() -> None:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from mitmproxy import ctx, exceptions, http
-from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.view import View
 from mitmproxy.flow import Flow
 from mitmproxy.hooks import UpdateHook
@@ -76,7 +75,7 @@ class Desk:
         self._rulebook = rulebook
         self._environ = environ
         self._log: DecisionLog | None = None
-        self._gate = ClientGate()
+        self._gate: ClientGate | None = None
         self.queue = Queue(
             rules=ReviewLimits(), log=self._write, now=time.time, document_of=document_of
         )
@@ -85,13 +84,26 @@ class Desk:
         self._timer: asyncio.TimerHandle | None = None
 
     def configure(self, updated: set[str]) -> None:
-        """The bounds that the rules give."""
+        """The bounds that the rules give; who may ask for a person's answer, from the environment.
+
+        Raises OptionsError: from here, and not from `load`, mitmproxy tells it in one line.
+        """
+        self._let_in()
         rules = self._rulebook.house().ruleset.review
         self.queue.follow(
             ReviewLimits(
                 waiting_max=rules.max_waiting, history_max=rules.history, rejoin_s=rules.rejoin_s
             )
         )
+
+    def _let_in(self) -> ClientGate:
+        # Made once: it counts.
+        if self._gate is None:
+            try:
+                self._gate = client_gate(self._environ)
+            except RuleError as error:
+                raise exceptions.OptionsError(f"llmitm: {error}") from None
+        return self._gate
 
     def check(self, card: Card, document: str) -> Checked:
         """What an edited document would come to."""
@@ -103,13 +115,6 @@ class Desk:
             file = state_folder(self._environ) / DECISIONS_FILE
             self._log = DecisionLog(file, lambda line: log.error("llmitm: %s", line))
         self._log.append(entry.row())
-
-    def load(self, loader: Loader) -> None:
-        """Who may ask for a person's answer, from the environment."""
-        try:
-            self._gate = client_gate(self._environ)
-        except RuleError as error:
-            raise exceptions.OptionsError(f"llmitm: {error}") from None
 
     async def done(self) -> None:
         """The proxy shuts down: every client that waits is told, before its connection ends."""
@@ -158,7 +163,7 @@ class Desk:
         wire, peer = holding.exchange.incoming.wire, holding.flow.client_conn.peername
         key = next(iter(holding.exchange.turn.secrets), "")
         address = str(peer[0]) if peer else ""
-        fault = self._gate.ask(key, address, len(wire.body), time.monotonic())
+        fault = self._let_in().ask(key, address, len(wire.body), time.monotonic())
         return Refuse(fault=fault, why="not let in") if fault is not None else None
 
     def _card(self, holding: Waits, hold: Hold, kind: Kind) -> Card:
@@ -221,6 +226,22 @@ class Desk:
         view = ctx.master.addons.get("view")
         if isinstance(view, View):
             view.sig_view_update.connect(self._saved)
+        if said := self.unattended():
+            log.warning("llmitm: %s", said)
+
+    def unattended(self) -> str:
+        """Which rules hold although nobody can decide, and what to do; empty = it is not so."""
+        names = [row.name for row in self._rulebook.house().ruleset.review.active]
+        attended = ctx.options.llm_review_listen or ctx.master.addons.get("view") is not None
+        if not names or attended or ctx.options.llm_observe:
+            return ""
+        named = ", ".join(names[:_MOST_NAMED])
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        return (
+            f"nobody can decide about what review rules hold ({named}{more}): each waits for its "
+            "timeout. Let an operator in with --set llm_review_listen=127.0.0.1:8082, then run "
+            "`llmitm review`"
+        )
 
     def update(self, flows: Sequence[Flow]) -> None:
         """Something of these flows has changed, by whomever."""
@@ -325,6 +346,7 @@ class Desk:
 
 
 _LAST_WORD_S = 2.0
+_MOST_NAMED = 3
 
 
 def _same(exchange: Exchange, hold: Hold, kind: Kind) -> str:

@@ -12,6 +12,7 @@ from functools import partial
 
 from rich.console import Console
 
+from llmitm.desk.said import MOST_STANDING_MINUTES
 from llmitm.mitm.review.settings import hash_password
 from llmitm.mitm.review_terminal import decisions, plain
 from llmitm.mitm.review_terminal.keys import Terminal
@@ -118,9 +119,13 @@ def _deciding(subs: _Subs, noted: argparse.ArgumentParser) -> None:
 
 
 def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0 < minutes <= 1440:
-        raise argparse.ArgumentTypeError("a number of minutes up to 1440")
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= MOST_STANDING_MINUTES:
+        say = f"{text!r} is no number of minutes up to {MOST_STANDING_MINUTES}"
+        raise argparse.ArgumentTypeError(say)
     return minutes
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from llmitm.desk.review_board import Data, Held, decided, title
 from llmitm.desk.review_screen import View
+from llmitm.desk.said import MOST_STANDING_MINUTES
 from llmitm.mitm.review_terminal import wording
 from llmitm.mitm.review_terminal.asking import Asking
 from llmitm.mitm.review_terminal.editor import Draft, Suspended
 from llmitm.mitm.review_terminal.link import Link, refused
 from llmitm.mitm.review_terminal.place import ReviewTrouble
 
-_MOST_MINUTES = 1440
 _MOST_NOTES = 1000
 
 
@@ -95,8 +95,9 @@ class Deciding:
             minutes = float(text)
         except ValueError:
             minutes = 0
-        if not 0 < minutes <= _MOST_MINUTES:
-            raise ReviewTrouble("invalid", f"{text!r} is no number of minutes up to 1440")
+        if not 0 < minutes <= MOST_STANDING_MINUTES:
+            say = f"{text!r} is no number of minutes up to {MOST_STANDING_MINUTES}"
+            raise ReviewTrouble("invalid", say)
         await self.approve(held, minutes=minutes)
 
     async def reject(self, held: Held) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from llmitm.desk.review_card import one_line
 from llmitm.mitm.home import state_folder
+from llmitm.mitm.review_terminal import wording
 from llmitm.mitm.review_terminal.plain import FAILED, OK, print_json
 from llmitm.record.decision_log import verify
 
@@ -81,7 +82,6 @@ def _worded(row: dict[str, Any]) -> str:
     when = ""
     if isinstance(at, (int, float)):
         when = f"{datetime.fromtimestamp(at, UTC).astimezone():%Y-%m-%d %H:%M:%S}"
-    what = [str(row.get(name) or "") for name in ("what", "action", "effect", "by")]
     about = [str(row.get(name) or "") for name in ("kind", "client", "model", "reason", "note")]
-    facts = [when, " ".join(filter(None, what)), str(row.get("request_id") or "")]
+    facts = [when, wording.entry(row), str(row.get("request_id") or "")]
     return "  ".join(one_line(fact) for fact in (*facts, " · ".join(filter(None, about))) if fact)

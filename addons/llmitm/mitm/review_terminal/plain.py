@@ -85,7 +85,7 @@ async def approvals(link: Link, given: argparse.Namespace) -> Result:
         return {"revoked": given.revoke}, f"{given.revoke}: taken back"
     told = await link.rest("GET", "approvals")
     rows = objects(told.get("approvals"))
-    return {"approvals": list(rows)}, "\n".join(map(_approval, rows)) or "nothing is"
+    return {"approvals": list(rows)}, "\n".join(map(_approval, rows)) or "no approval stands"
 
 
 def _approval(row: Data) -> str:
@@ -99,7 +99,7 @@ def _approval(row: Data) -> str:
 async def stats(link: Link, given: argparse.Namespace) -> Result:
     """The figures."""
     told = dict(link.board.stats)
-    return told, "\n".join(one_line(f"{name}: {told[name]}") for name in sorted(told))
+    return told, "\n".join(map(one_line, wording.figures(told)))
 
 
 async def approve(link: Link, given: argparse.Namespace) -> Result:

@@ -7,8 +7,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from llmitm.desk.review_board import Data, Held, objects
-from llmitm.desk.review_card import usd
+from llmitm.desk.review_board import Data, Held, ended, objects, seconds
+from llmitm.desk.review_card import span, usd
 from llmitm.mitm.review_terminal.place import ReviewTrouble
 
 FORMS = ("error", "refusal", "tool_result")
@@ -112,6 +112,72 @@ def warnings(data: Data) -> list[str]:
         about = f" (about {usd(float(cost))})" if isinstance(cost, (int, float)) else ""
         told.append(f"{each.get('say', '')}{about}")
     return told
+
+
+def figures(stats: Data) -> list[str]:
+    """The queue's figures, a line each."""
+    decisions = [f"{times} {ended(name)}" for name, times in mapping(stats.get("decided")).items()]
+    average, longest, oldest = (
+        span(seconds(stats.get(name)))
+        for name in ("average_wait_s", "longest_wait_s", "oldest_age_s")
+    )
+    return [
+        f"waiting: {_count(stats, 'waiting')}" + (f", the oldest for {oldest}" if oldest else ""),
+        f"decided: {', '.join(decisions) or 'nothing yet'}",
+        f"time ran out: {_count(stats, 'timeouts')}",
+        f"the client left first: {_count(stats, 'cancelled')}",
+        f"not asked about, too many waited: {_count(stats, 'full')}",
+        f"time to a decision: {average} on average, {longest or average} at most"
+        if average
+        else "time to a decision: nothing is over yet",
+        f"operators connected: {_count(stats, 'operators')}",
+    ]
+
+
+def _count(stats: Data, name: str) -> str:
+    times = stats.get(name)
+    return str(times) if isinstance(times, int) else "not known"
+
+
+_HAPPENED = {
+    "offered": "held",
+    "timeout": ended("timeout"),
+    "shutdown": ended("shutdown"),
+    "full": ended("full"),
+    "cancelled": "over without a decision",
+    "away": "the client left",
+    "rejoined": "the client came back",
+    "delivered": "the client came back to what was decided",
+    "undelivered": "the client had left before it was decided",
+    "unused": "the client did not come back to what was decided",
+    "updated": "changed while held",
+    "begun": "a live answer begun",
+    "writer_left": "a live answer given up",
+    "standing": "approved for a while, with all of its sort",
+    "standing_used": "went on, its sort approved for a while",
+    "revoked": "a standing approval taken back",
+    "closed": "the queue closed",
+}
+_EFFECTS = {
+    "forward": "it went on",
+    "answer": "the rule's answer was given",
+    "refuse": "the client was refused",
+    "denied_error": "the client was refused",
+    "denied_refusal": "a text took its place",
+    "denied_tool_result": "a tool's result took its place",
+}
+_WITHOUT_A_PERSON = ("timeout", "full")
+
+
+def entry(row: Data) -> str:
+    """What an entry of the decision log tells: `answered by anna`, `time ran out: it went on`."""
+    what, action, effect, by = (
+        str(row.get(name) or "") for name in ("what", "action", "effect", "by")
+    )
+    said = ended(action) if what in ("decided", "finished") else _HAPPENED.get(what, what)
+    if what in _WITHOUT_A_PERSON and effect:
+        said += f": {_EFFECTS.get(effect, effect)}"
+    return f"{said} by {by}" if by else said
 
 
 def mapping(value: object) -> Mapping[str, Any]:

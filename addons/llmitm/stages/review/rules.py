@@ -108,7 +108,7 @@ class Rules:
             reason=because.say,
             rule="" if row is None else row.name,
             timeout_s=timeout_s,
-            default=_outcome(row, timeout_s, call),
+            default=_outcome(row, call),
             verdicts=tuple(sorted(turn.verdicts)),
             may_approve=row is None or not row.human,
             call=call,
@@ -208,13 +208,14 @@ def _said(row: ReviewRuleRow, what: str, *, is_cut: bool = False) -> str:
     return " ".join((what, ", ".join(about))).strip()
 
 
-def _outcome(row: ReviewRuleRow | None, timeout_s: float, call: ToolCall | None) -> Decided:
+def _outcome(row: ReviewRuleRow | None, call: ToolCall | None) -> Decided:
     """What happens when nobody has decided."""
     if row is not None and row.on_timeout == "approve":
         return FORWARD
     if row is not None and row.answer is not None:
         return Answer(response=in_words(row.answer), why="nobody has decided")
-    say = f"no operator has decided about this within {timeout_s:g} s"
+    # No figure: the client's patience, too many that wait and a live answer move the deadline.
+    say = "no operator has decided about this in time"
     if call is not None:
         return Denied(
             message=f"[Tool call stopped: `{call.name}` was not run: {say}.]", form="refusal"
