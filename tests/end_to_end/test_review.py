@@ -147,6 +147,34 @@ def test_an_edited_request_is_what_the_provider_gets(
     assert b"Good night." in sent
 
 
+@spoken
+def test_an_edited_model_is_the_one_that_is_asked(
+    requests: Reviewed, sim: SimThread, later: ThreadPoolExecutor, tmp_path: Path, protocol: str
+) -> None:
+    said = later.submit(ask, requests.proxied, protocol, "sim-text", stream=False)
+    (flow,) = requests.await_held()
+    file = tmp_path / "edited.yaml"
+    document = requests.done("llm.document", f"@{flow}")
+    file.write_text(document.replace("model: sim-text", "model: sim-echo"))
+    requests.done("llm.edit", f"@{flow}", str(file))
+    assert "Hello there." in said.result(30).text
+    last = sim.log.all()[-1]
+    assert b"sim-echo" in last.body or "sim-echo" in last.path
+
+
+def test_an_edited_model_may_be_a_selector(
+    requests: Reviewed, sim: SimThread, later: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    said = later.submit(ask, requests.proxied, "openai_chat", "sim-text", stream=True)
+    (flow,) = requests.await_held()
+    file = tmp_path / "edited.yaml"
+    document = requests.done("llm.document", f"@{flow}")
+    file.write_text(document.replace("model: sim-text", "model: anthropic:sim-text"))
+    requests.done("llm.edit", f"@{flow}", str(file))
+    assert "anthropic_messages" in said.result(30).text
+    assert sim.log.all()[-1].path == "/v1/messages"
+
+
 def test_mistakes_in_an_edit_are_told_and_nothing_is_lost(
     requests: Reviewed, later: ThreadPoolExecutor, tmp_path: Path
 ) -> None:

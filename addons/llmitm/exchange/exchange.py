@@ -25,6 +25,7 @@ from llmitm.exchange.choosing import without_told_size
 from llmitm.exchange.continuing import Counted
 from llmitm.exchange.credentials import Standing, standing
 from llmitm.exchange.delays import delay_s, retry_after_s
+from llmitm.exchange.edited_model import follow_model
 from llmitm.exchange.failure import Failure, fault_of, is_retryable
 from llmitm.exchange.house import House, ids_for, read, recall_for, watcher_for
 from llmitm.exchange.instances import Instance
@@ -156,7 +157,12 @@ class Exchange:
 
     def decided(self, decided: Decided) -> Step | Held:
         """What to do when it was decided about the request that `start` held."""
+        held = self.decision.request.model
         self.decision = self.house.pipeline.on_decided(self.turn, self.decision, decided)
+        if self.decision.request.model != held:
+            wrong = follow_model(self.decision.request.model, self.turn, self.house.ruleset)
+            if wrong is not None:
+                return self.refusal(wrong)
         self.trace.extend(self.decision.trace)
         return self.start()
 
@@ -184,7 +190,7 @@ class Exchange:
         own = Candidate(
             target=None,
             instance=Instance(turn.provider, 0, "", turn.scope),
-            model=turn.model,
+            model=self.decision.request.model or turn.model,
         )
         self.attempts = Attempts((own,), self.house.instances, self.opened_s)
         self.attempts.only()
