@@ -61,7 +61,9 @@ EMPTY_NAMES = set(
 SHARED_DIALECT_FILES = re.compile(
     r"contract|origin|splicing|json_text|alike|framing_\w+|limits|telling|model_lists|openai_models"
 )
-SHARED_FILES = {"contract", "conversation", "asked", "kept_calls", "provider_calls"}
+SHARED_FILES = {
+    *("contract", "conversation", "asked", "kept_calls", "provider_calls", "told_answers"),
+}
 TOP = {"addons", "rules", "tests", "scripts"}
 PRODUCTS_OF_TOOLS = {"dist", "build", "__pycache__", "node_modules"}
 

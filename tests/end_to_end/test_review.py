@@ -13,6 +13,7 @@ import anthropic
 import httpx
 import openai
 import pytest
+from chats import Chat
 from google.genai import errors as gemini_errors
 from reviewed import Reviewed, reviewed
 from sdks import Said, ask
@@ -160,6 +161,30 @@ def test_an_edited_model_is_the_one_that_is_asked(
     assert "Hello there." in said.result(30).text
     last = sim.log.all()[-1]
     assert b"sim-echo" in last.body or "sim-echo" in last.path
+
+
+def test_a_client_goes_on_from_a_persons_answer_by_its_id(
+    requests: Reviewed, sim: SimThread, later: ThreadPoolExecutor
+) -> None:
+    chat = Chat(requests.proxied, "openai_responses", stream=False, model="sim-text")
+    for text, reply in (("Who are you?", "I am Ann."), ("How old?", "Forty.")):
+        said = later.submit(chat.chained, text)
+        (flow,) = requests.await_held()
+        requests.done("llm.answer", f"@{flow}", reply)
+        assert said.result(30) == reply
+    said = later.submit(chat.chained, "And now the model.")
+    (flow,) = requests.await_held()
+    assert "I am Ann." in requests.done("llm.document", f"@{flow}")
+    requests.done("llm.approve", f"@{flow}")
+    assert "openai_responses" in said.result(30)
+    sent = json.loads(bodies(sim)[-1])
+    assert "previous_response_id" not in sent
+    told = json.dumps(sent["input"])
+    places = [
+        told.index(text)
+        for text in ("Who are you?", "I am Ann.", "How old?", "Forty.", "And now the model.")
+    ]
+    assert places == sorted(places)
 
 
 def test_an_edited_model_may_be_a_selector(

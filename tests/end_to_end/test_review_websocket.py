@@ -80,8 +80,21 @@ def test_an_operator_answers_in_place_of_the_model(place: tuple[Reviewed, Socket
     with socket_to(reviewed.proxied) as socket:
         socket.send(question())
         reviewed.done("llm.answer", card(reviewed), "It is I.")
-        assert text_of(events(socket)) == "It is I."
-    assert len(origin.received) == before
+        seen = events(socket)
+        assert text_of(seen) == "It is I."
+        assert len(origin.received) == before
+        # What the provider has not seen goes with the next request.
+        socket.send(asked(model="gpt-other", input=[said("user", "Who?")], **after(seen)))
+        assert "déjà vu" in text_of(events(socket))
+    sent = json.dumps(origin.bodies()[-1])
+    assert sent.index("Good morning") < sent.index("It is I.") < sent.index("Who?")
+    assert "resp_llmitm_" not in sent
+    assert sent.count("It is I.") == sent.count("Good morning") == 1
+
+
+def after(seen: list[dict[str, Any]]) -> dict[str, Any]:
+    """The fields of a request that goes on from this answer."""
+    return {"previous_response_id": seen[-1]["response"]["id"]}
 
 
 def test_a_rejected_request_is_an_error_frame_and_the_socket_stays_open(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmitm.canon.request import Request
@@ -28,6 +28,7 @@ from llmitm.ruleset.matching import Endpoint
 from llmitm.ruleset.ruleset import Ruleset
 from llmitm.stages.contract import Turn
 from llmitm.stages.conversation import Memory
+from llmitm.stages.told_answers import ToldAnswers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class House:
     client_of: the rule row of a known client; signatures: what providers signed for clients that
     cannot carry it; memory: conversations and what must be cut from them; instances, chooser: who
     is asked; discovered: the models that providers were seen to list; guard: by which a request of
-    ours that comes back is known."""
+    ours that comes back is known; told: answers of operators, for clients that go on from them."""
 
     ruleset: Ruleset
     dialects: Mapping[str, Dialect]
@@ -50,6 +51,7 @@ class House:
     chooser: Chooser
     discovered: Discovered
     guard: str
+    told: ToldAnswers = field(default_factory=ToldAnswers)
 
     def turn_of(
         self,

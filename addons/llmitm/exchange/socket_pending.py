@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from llmitm.canon.events import Event
+from llmitm.canon.fold import Folder
+from llmitm.canon.response import Response
 from llmitm.dialects.contract import StreamEncoder
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.socket_frames import frames_of
@@ -31,8 +33,8 @@ class Carrier(Protocol):
         """What becomes of the frame."""
         ...
 
-    def ended(self, exchange: Exchange) -> None:
-        """The exchange is complete."""
+    def ended(self, exchange: Exchange, response: Response) -> None:
+        """The exchange is complete: this was written."""
         ...
 
 
@@ -45,6 +47,7 @@ class Pending(Halt):
     hold: Hold
     call: Call
     _encoder: StreamEncoder | None = None
+    _written: Folder = field(default_factory=Folder)
 
     def decided(self, decided: Decided) -> Said:
         """What becomes of it."""
@@ -58,8 +61,9 @@ class Pending(Halt):
             self._encoder = replace(exchange.answers, stream=True).encoder()
         for event in events:
             exchange.meter.feed(event, exchange.house.clock())
+            self._written.feed(event)
         out = self._encoder.feed(events)
         if exchange.meter.ended:
             out += self._encoder.close()
-            self.socket.ended(exchange)
+            self.socket.ended(exchange, self._written.response())
         return Said(passes=False, to_client=frames_of(out, self.call.lane))

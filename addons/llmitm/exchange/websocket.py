@@ -19,6 +19,7 @@ from dataclasses import replace
 from llmitm.canon.events import Fault
 from llmitm.canon.fold import unfold
 from llmitm.canon.request import Request
+from llmitm.canon.response import Response
 from llmitm.canon.turns import text_of
 from llmitm.canon.values import Json
 from llmitm.dialects.contract import Dialect
@@ -52,6 +53,7 @@ from llmitm.exchange.socket_frames import (
 from llmitm.exchange.socket_pending import Call, Pending
 from llmitm.exchange.socket_said import GO_TO_HTTP, INTERNAL_ERROR, PASSES, Said
 from llmitm.exchange.tap import Tap
+from llmitm.exchange.told import told
 from llmitm.exchange.verdicts import Held
 from llmitm.exchange.wire import WireRequest, WireResponse
 from llmitm.ruleset.matching import Endpoint
@@ -134,7 +136,7 @@ class Socket:
 
     def _has_nothing_of_ours(self, data: bytes) -> bool:
         """Whether the frame surely needs no reading."""
-        if not self._may_skip or self._house.memory.knows(self._scope):
+        if not self._may_skip or self._house.memory.knows(self._scope) or self._house.told:
             return False
         if self._sign is not None and self._sign(data):
             return False
@@ -195,21 +197,22 @@ class Socket:
         exchange.local = True
         answers: Answers = replace(exchange.answers, stream=True)
         body = answers.events(unfold(end.response), exchange.losses).body
-        self._owe(exchange, end)
+        if not self._house.told.knows(exchange.turn.scope, end.response.id):
+            self._owe(exchange, end.response)
         self._finish(exchange, 200)
         return Said(passes=False, to_client=frames_of(body, lane))
 
-    def _owe(self, exchange: Exchange, end: Answer) -> None:
+    def _owe(self, exchange: Exchange, response: Response) -> None:
         """Keeps what the provider has not seen: a client that goes on from this answer sends only
         what is new since."""
         wire = read_frame(exchange.incoming.body)
         limit = self._house.ruleset.routes.limits.max_buffered_bytes
-        if wire is None or not end.response.id or len(exchange.incoming.body) > limit:
+        if wire is None or not response.id or len(exchange.incoming.body) > limit:
             return
-        said = "".join(text_of(choice.parts) for choice in end.response.choices)
+        said = "".join(text_of(choice.parts) for choice in response.choices)
         while len(self._owed) >= _MOST_OWED:
             del self._owed[next(iter(self._owed))]
-        self._owed[end.response.id] = [*items_of(wire), assistant_item(said)]
+        self._owed[response.id] = [*items_of(wire), assistant_item(said)]
 
     def _refuse(self, exchange: Exchange, status: int, lane: str) -> Said:
         fault = exchange.meter.fault or Fault(kind="server", message="llmitm: refused")
@@ -337,8 +340,9 @@ class Socket:
         lines = exchange.house.pipeline.on_close(turn, account)
         self._told(account, lines)
 
-    def ended(self, exchange: Exchange) -> None:
+    def ended(self, exchange: Exchange, response: Response) -> None:
         """Its answer was written here, and is complete."""
+        told(exchange, response)
         self._pending.pop(exchange.turn.id, None)
         self._finish(exchange, 200)
 

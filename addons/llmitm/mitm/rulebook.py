@@ -54,6 +54,7 @@ from llmitm.stages.review.requests import Review
 from llmitm.stages.review.wishes import ByFilter, NoWishes, Wishes, no_flow
 from llmitm.stages.route import Route
 from llmitm.stages.texts.stage import Texts
+from llmitm.stages.told_answers import ToldAnswers
 from llmitm.stages.tool_loops.stage import ToolLoops
 from llmitm.stages.tools.stage import Tools
 
@@ -192,6 +193,7 @@ class Kept:
         self.by_filter = by_filter
         self.budgets: BudgetStore = Unkept(os.urandom(_SALT_BYTES))
         self.discovered = Discovered()
+        self.told = ToldAnswers()
         self.guard = secrets.token_hex(8)
         self.instances = Instances(FailoverRow())
         self.signatures = SignatureMemory(os.urandom(_SALT_BYTES), LimitsRow())
@@ -223,13 +225,14 @@ def build_house(ruleset: Ruleset, kept: Kept, *, observe: bool) -> House:
         chooser=chooser,
         discovered=kept.discovered,
         guard=kept.guard,
+        told=kept.told,
     )
 
 
 def _steps(ruleset: Ruleset, kept: Kept, *, observe: bool) -> tuple[Step, ...]:
     memory = kept.memory
     known: tuple[Stage, ...] = (
-        Conversations(memory, ruleset.clients.added),
+        Conversations(memory, ruleset.clients.added, kept.told),
         Commands(ruleset, memory, os.path.isdir),
         Tools(ruleset, os.path.realpath),
         Texts(ruleset),

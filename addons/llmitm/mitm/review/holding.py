@@ -22,6 +22,7 @@ from llmitm.dialects.contract import StreamEncoder
 from llmitm.errors import StageError
 from llmitm.exchange.exchange import Exchange, Step
 from llmitm.exchange.pipeline import guarded
+from llmitm.exchange.told import answer_id, told, with_id
 from llmitm.exchange.verdicts import Held
 from llmitm.exchange.wire import WireRequest
 from llmitm.mitm import stream_contract as stream
@@ -115,7 +116,8 @@ class Holding:
             # The tap may have stopped in this very turn of the loop, and is asked in a later one.
             asyncio.get_running_loop().call_soon(self._resume, decided)
         else:
-            self._act(lambda: self.go(self.exchange.decided(decided)))
+            said = with_id(self.exchange, decided)
+            self._act(lambda: self.go(self.exchange.decided(said)))
         return True
 
     def _resume(self, decided: Decided) -> None:
@@ -141,7 +143,7 @@ class Holding:
             exchange.local = True
             if exchange.wants_stream:
                 self._encoder = exchange.encoder()
-        return self.write((Start(model=exchange.turn.model),))
+        return self.write((Start(id=answer_id(exchange), model=exchange.turn.model),))
 
     def write(self, events: Sequence[Event]) -> bool:
         """More of that answer. False: the client has left."""
@@ -167,5 +169,6 @@ class Holding:
         if not self.write(ends):
             return False
         encoder, self._encoder = self._encoder, None
+        told(self.exchange, fold(self._events))
         self._events.clear()
         return self.steering.finish(encoder.close())

@@ -14,6 +14,7 @@ from llmitm.errors import StageError
 from llmitm.exchange.exchange import Exchange
 from llmitm.exchange.pipeline import guarded
 from llmitm.exchange.socket_said import INTERNAL_ERROR, Halt, Said
+from llmitm.exchange.told import answer_id, with_id
 from llmitm.stages.contract import Decided
 
 log = logging.getLogger("llmitm")
@@ -52,6 +53,9 @@ class SocketHolding:
             return False
         self.leave()
         self.done()
+        hold = self.halt.hold
+        if hold.response is None and hold.call is None:
+            decided = with_id(self.exchange, decided)
         return self._said(lambda: self.halt.decided(decided))
 
     def begin(self) -> bool:
@@ -60,7 +64,8 @@ class SocketHolding:
             return False
         self.leave()
         self.exchange.notes.append("an operator writes the answer")
-        return self.write((Start(model=self.exchange.turn.model),))
+        own = answer_id(self.exchange)
+        return self.write((Start(id=own, model=self.exchange.turn.model),))
 
     def write(self, events: Sequence[Event]) -> bool:
         """More of that answer. False: the client has left."""

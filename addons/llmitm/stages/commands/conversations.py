@@ -21,6 +21,7 @@ from llmitm.stages.commands.marks import response_key
 from llmitm.stages.commands.stripping import newest_user, stripped
 from llmitm.stages.contract import FORWARD, Account, Forward, Refuse, Stage, Turn
 from llmitm.stages.conversation import Conversation, Memory
+from llmitm.stages.told_answers import ASKED, ToldAnswers
 
 _NAME = "conversations"
 # Where the stage that routes notes that it took the one-off route.
@@ -59,10 +60,14 @@ class Conversations(Stage):
     counts = True
 
     def __init__(
-        self, memory: Memory, added: Callable[[str], Sequence[re.Pattern[str]]] = _nothing
+        self,
+        memory: Memory,
+        added: Callable[[str], Sequence[re.Pattern[str]]] = _nothing,
+        told: ToldAnswers | None = None,
     ) -> None:
         self._memory = memory
         self._added = added
+        self._told = ToldAnswers() if told is None else told
 
     def on_request(self, turn: Turn, request: Request) -> Forward | Refuse:
         """The request without commands that have run, their answers and marks of ours.
@@ -72,6 +77,9 @@ class Conversations(Stage):
         """
         memory, scope = self._memory, turn.scope
         added = self._added(turn.client)
+        asked = self._told.joined(scope, request)
+        if asked is not request:
+            turn.memory[ASKED] = request = asked
         found = stripped(request, memory, scope, added)
         earlier = request.previous_response_id
         said_after, replaces = "", earlier
@@ -86,7 +94,7 @@ class Conversations(Stage):
             turn, left, said_after, found.tagged or found.commanded
         )
         if not found.cuts and replaces == earlier:
-            return FORWARD
+            return Forward(request=asked) if ASKED in turn.memory else FORWARD
         if not found.messages and request.messages:
             fault = Fault(kind="invalid_request", message="nothing but commands", status=400)
             return Refuse(fault=fault, why="nothing is left without commands")
