@@ -69,7 +69,8 @@ class Console:
     def enter(self, command: str) -> None:
         """Types a command at the prompt."""
         self.press(":")
-        self.shows(": ")
+        # Only what differs from the screen before is drawn: the blank behind it may not be.
+        self.shows(":")
         self.press(command + "\r")
 
     def shows(self, *texts: str) -> str:

@@ -329,7 +329,7 @@ def test_wrong_arguments(shell: Shell, line: list[str]) -> None:
 
 
 def test_completion_knows_its_options() -> None:
-    assert {"--from", "--to", "--json", "--model"} <= set(words(parser()))
+    assert {"--from", "--to", "--json", "--model"} <= set(words(parser()).after)
     assert "translate" in [row.name for row in console.commands()]
 
 
